@@ -1,0 +1,121 @@
+// swift-tools-version: 6.2
+import PackageDescription
+
+// The rooms, low to high. What a target may import is exactly what is declared here:
+// `scripts/test.sh` builds with `--explicit-target-dependency-import-check error`.
+
+/// A C or C++ target of ours.
+func c(_ name: String, path: String? = nil) -> Target {
+    .target(
+        name: name,
+        path: path,
+        cSettings: [.treatAllWarnings(as: .error)],
+        cxxSettings: [.treatAllWarnings(as: .error)])
+}
+
+/// A library of the distribution: a module map and static-inline shims, no logic.
+func system(_ name: String, _ pkgConfig: String) -> Target {
+    .systemLibrary(name: name, pkgConfig: pkgConfig)
+}
+
+func swift(_ name: String, _ dependencies: [Target.Dependency]) -> Target {
+    .target(name: name, dependencies: dependencies)
+}
+
+func tests(_ name: String, _ dependencies: [Target.Dependency]) -> Target {
+    .testTarget(name: name + "Tests", dependencies: dependencies + ["TestSupport"])
+}
+
+let log: Target.Dependency = .product(name: "Logging", package: "swift-log")
+let protobuf: Target.Dependency = .product(name: "SwiftProtobuf", package: "swift-protobuf")
+let arguments: Target.Dependency = .product(name: "ArgumentParser", package: "swift-argument-parser")
+let toml: Target.Dependency = .product(name: "TOMLKit", package: "TOMLKit")
+let http: [Target.Dependency] = [
+    .product(name: "NIOCore", package: "swift-nio"),
+    .product(name: "NIOPosix", package: "swift-nio"),
+    .product(name: "NIOHTTP1", package: "swift-nio"),
+]
+
+let engineRooms: [Target.Dependency] = [
+    "Models", "Programs", "Tokenization", "Vectors", "Bytes", "Diagnostics",
+]
+
+let package = Package(
+    name: "sae",
+    products: [
+        .executable(name: "sae", targets: ["sae"]),
+        .library(name: "SAEEngine", targets: ["SAEEngine"]),
+        .library(name: "SAEClient", targets: ["SAEClient"]),
+    ],
+    dependencies: [
+        .package(url: "https://github.com/apple/swift-argument-parser", from: "1.8.2"),
+        .package(url: "https://github.com/apple/swift-log", from: "1.16.2"),
+        .package(url: "https://github.com/apple/swift-protobuf", from: "1.39.0"),
+        .package(url: "https://github.com/apple/swift-nio", from: "2.101.2"),
+        .package(url: "https://github.com/LebJe/TOMLKit", from: "0.6.0"),
+    ],
+    targets: [
+        c("CVectorKernels"), c("CSentencePiece"), c("CPosix"), c("CChecksums"),
+        system("COpenBLAS", "openblas"), system("CSystemd", "libsystemd"),
+        system("COpenSSL", "libcrypto"), system("CZlib", "zlib"),
+
+        swift("Diagnostics", []),
+        swift("Bytes", ["CPosix", "CChecksums", "COpenSSL", "CZlib", "Diagnostics"]),
+        swift("Vectors", ["CVectorKernels", "COpenBLAS", "Diagnostics"]),
+        swift("Tokenization", ["CSentencePiece", "Bytes", "Diagnostics"]),
+        swift("Programs", ["Tokenization", "Vectors", "Diagnostics"]),
+        swift("Models", ["Programs", "Tokenization", "Vectors", "Bytes", "Diagnostics"]),
+        swift("SAEEngine", engineRooms),
+        swift("Evaluation", ["SAEEngine", "Vectors", "Bytes", "Diagnostics"]),
+        swift("Fitting", ["Evaluation", "SAEEngine"] + engineRooms),
+
+        swift("Messages", [protobuf]),
+        swift("Wire", ["Messages", "Bytes", "Diagnostics", protobuf]),
+        swift("Transport", ["Wire", "Bytes", "CPosix", "Diagnostics"]),
+        swift("SAEClient", ["Transport", "Wire", "Messages", "Diagnostics"]),
+        swift(
+            "Daemon",
+            [
+                "Transport", "Wire", "Messages", "SAEEngine", "Vectors", "Bytes", "CPosix", "CSystemd",
+                "Diagnostics", log, toml, protobuf,
+            ] + http),
+        swift("LoadGeneration", ["SAEClient", "Diagnostics"]),
+        .executableTarget(
+            name: "sae",
+            dependencies: engineRooms + [
+                "SAEEngine", "SAEClient", "Daemon", "Evaluation", "Fitting", "LoadGeneration", "Wire",
+                arguments, log,
+            ]),
+
+        // Tests stand above everything. The allocation counter replaces malloc in the test process.
+        c("CAllocationCounter", path: "Tests/AllocationCounter"),
+        .target(
+            name: "TestSupport", dependencies: ["CAllocationCounter"] + engineRooms,
+            path: "Tests/Support"),
+        tests("Bytes", ["Bytes", "CChecksums", "Diagnostics"]),
+        tests("Vectors", ["Vectors", "CVectorKernels", "Diagnostics"]),
+        tests("Tokenization", ["Tokenization", "Bytes"]),
+        tests("Programs", ["Programs", "Tokenization", "Vectors"]),
+        tests("Models", engineRooms),
+        tests("SAEEngine", ["SAEEngine"] + engineRooms),
+        tests("Evaluation", ["Evaluation"] + engineRooms),
+        tests("Fitting", ["Fitting", "Evaluation", "SAEEngine"] + engineRooms),
+        tests("Wire", ["Wire", "Messages", "Bytes", protobuf]),
+        tests("Daemon", ["Daemon", "Wire", "SAEEngine", "Bytes", log]),
+        tests("LoadGeneration", ["LoadGeneration"]),
+        tests("Service", ["Daemon", "Transport", "Wire", "Messages", "SAEClient", "SAEEngine", "Bytes", "Evaluation"]),
+        tests("Command", ["Bytes", "Evaluation", "SAEEngine"]),
+        tests("Project", ["Bytes"]),
+    ],
+    swiftLanguageModes: [.v6],
+    cxxLanguageStandard: .cxx17
+)
+
+for target in package.targets where target.type != .system && target.cSettings == nil {
+    target.swiftSettings = [
+        .treatAllWarnings(as: .error),
+        .enableUpcomingFeature("ExistentialAny"),
+        .enableUpcomingFeature("MemberImportVisibility"),
+        .enableUpcomingFeature("InternalImportsByDefault"),
+    ]
+}

@@ -1,0 +1,36 @@
+import Glibc
+
+/// A file mapped for reading. The mapping lives as long as the object, and whoever keeps a pointer into it
+/// keeps the object too.
+///
+/// Safe as `Sendable`: the mapping is private, read-only and never changes after `init`.
+package final class MappedFile: @unchecked Sendable {
+    package let path: String
+    /// All bytes of the file; empty for an empty file.
+    package let bytes: UnsafeRawBufferPointer
+
+    package init(_ path: String) throws(FileError) {
+        let file = try FileDescriptor(path, flags: O_RDONLY)
+        var status = stat()
+        guard fstat(file.number, &status) == 0 else {
+            throw .system(operation: "read the size of", path: path, errno: errno)
+        }
+        guard status.st_mode & S_IFMT == S_IFREG else {
+            throw .format(path: path, reason: "not a regular file")
+        }
+        let size = Int(status.st_size)
+        self.path = path
+        guard size > 0 else {
+            bytes = UnsafeRawBufferPointer(start: nil, count: 0)
+            return
+        }
+        guard let base = mmap(nil, size, PROT_READ, MAP_PRIVATE, file.number, 0), base != MAP_FAILED else {
+            throw .system(operation: "map", path: path, errno: errno)
+        }
+        bytes = UnsafeRawBufferPointer(start: base, count: size)
+    }
+
+    deinit {
+        if let base = bytes.baseAddress { munmap(UnsafeMutableRawPointer(mutating: base), bytes.count) }
+    }
+}

@@ -1,0 +1,6 @@
+import Logging
+import NIOCore
+import NIOHTTP1
+import NIOPosix
+import SwiftProtobuf
+import TOMLKit
