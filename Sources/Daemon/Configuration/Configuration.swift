@@ -1,0 +1,66 @@
+/// Every setting of the daemon as a typed value. The initial values here are the defaults; the table in
+/// `Setting.all` says what each is called in the file, the environment and on the command line.
+package struct Configuration: Sendable, Equatable {
+    package var file = "/etc/sae/sae.toml"
+    /// Empty: the model shipped beside the binary.
+    package var modelPath = ""
+    /// Empty: the name in the model file.
+    package var modelName = ""
+
+    package var listenTCP = "127.0.0.1:7733"
+    package var listenUnix = "/run/sae/sae.sock"
+    package var listenUnixMode = 0o660
+    package var httpListen = "127.0.0.1:7734"
+
+    /// 0: one worker for each core.
+    package var workerCount = 0
+
+    package var maximumFrameBytes = 4_194_304
+    package var maximumTextsPerRequest = 2_048
+    package var maximumTextBytes = 65_536
+    package var maximumPiecesPerText = 16_384
+    package var maximumSimilarityCells = 262_144
+    package var maximumConnections = 16_384
+    package var maximumUnauthenticated = 1_024
+    package var maximumStreamsPerConnection = 128
+    package var maximumConnectionOutputBytes = 16_777_216
+    package var maximumBufferBytes = 134_217_728
+    package var maximumControlFramesPerSecond = 1_000
+    package var defaultTimeout = Duration.milliseconds(30_000)
+    package var maximumTimeout = Duration.milliseconds(3_600_000)
+    package var handshakeTimeout = Duration.milliseconds(5_000)
+    package var frameTimeout = Duration.milliseconds(20_000)
+    package var writeStall = Duration.milliseconds(20_000)
+    package var idleTimeout = Duration.milliseconds(600_000)
+    package var maximumConnectionAge = Duration.milliseconds(3_600_000)
+
+    package var queueMaximumTexts = 65_536
+    package var queueMaximumPieces = 4_194_304
+    package var queueMaximumWait = Duration.milliseconds(250)
+    package var batchMaximumTexts = 256
+    package var batchMaximumPieces = 8_192
+
+    package var drainLameDuck = Duration.milliseconds(2_000)
+    package var drainGrace = Duration.milliseconds(25_000)
+    package var watchdogStall = Duration.milliseconds(5_000)
+
+    package var logLevel = "info"
+    package var logFormat = "auto"
+    package var logSlowRequest = Duration.milliseconds(100)
+
+    package init() {}
+}
+
+extension Duration {
+    /// Whole milliseconds, rounded down.
+    package var milliseconds: Int {
+        let (seconds, attoseconds) = components
+        return Int(seconds) * 1_000 + Int(attoseconds / 1_000_000_000_000_000)
+    }
+
+    /// Whole nanoseconds, rounded down.
+    package var nanoseconds: UInt64 {
+        let (seconds, attoseconds) = components
+        return UInt64(seconds) * 1_000_000_000 + UInt64(attoseconds / 1_000_000_000)
+    }
+}

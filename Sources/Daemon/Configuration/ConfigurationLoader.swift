@@ -1,0 +1,148 @@
+import Bytes
+import Diagnostics
+import TOMLKit
+
+/// Settings from all sources, lowest to highest: built-in default, file, environment, flags; and for each
+/// where it came from.
+package struct LoadedConfiguration: Sendable {
+    package var configuration = Configuration()
+    /// By key; absent means the built-in default.
+    package var origins: [String: String] = [:]
+
+    /// Reads every source. `arguments` are flags as on the command line (`--flag VALUE` or `--flag=VALUE`);
+    /// variables that do not begin with `SAE_`, and those of the client, are none of ours.
+    package init(arguments: [String], environment: [String: String]) throws(ConfigurationError) {
+        let flags = try Self.flags(in: arguments)
+        let variables = try Self.variables(in: environment)
+        let file = flags["config"] ?? variables["config"]
+        try readFile(named: file)
+        for (values, origin) in [(variables, "environment"), (flags, "flag")] {
+            for setting in Setting.all {
+                guard let value = values[setting.key] else { continue }
+                try set(setting, to: value, origin: origin)
+            }
+        }
+    }
+
+    /// One line a setting: key, value, origin.
+    package var listing: String {
+        Setting.all.map { setting in
+            let origin = origins[setting.key] ?? "default"
+            return "\(setting.key) = \(setting.value(in: configuration))  # \(origin)\n"
+        }.joined()
+    }
+
+    private mutating func set(
+        _ setting: Setting, to value: String, origin: String
+    ) throws(ConfigurationError) {
+        if let reason = setting.set(value, in: &configuration) {
+            throw .badValue(key: setting.key, origin: origin, value: value, reason: reason)
+        }
+        origins[setting.key] = origin
+    }
+
+    private static func flags(in arguments: [String]) throws(ConfigurationError) -> [String: String] {
+        var values: [String: String] = [:]
+        var index = 0
+        while index < arguments.count {
+            let argument = arguments[index]
+            let parts = argument.split(separator: "=", maxSplits: 1, omittingEmptySubsequences: false)
+            let name = parts.first.map(String.init) ?? argument
+            guard let setting = Setting.all.first(where: { $0.flag == name }) else {
+                throw unknown(name, origin: "flag", among: Setting.all.map(\.flag))
+            }
+            if parts.count == 2 {
+                values[setting.key] = String(parts[1])
+            } else {
+                index += 1
+                guard index < arguments.count else { throw .missingValue(flag: name) }
+                values[setting.key] = arguments[index]
+            }
+            index += 1
+        }
+        return values
+    }
+
+    private static func variables(
+        in environment: [String: String]
+    ) throws(ConfigurationError) -> [String: String] {
+        var values: [String: String] = [:]
+        for name in environment.keys.sorted() where name.hasPrefix("SAE_") && !name.hasPrefix("SAE_CLIENT_") {
+            guard let setting = Setting.all.first(where: { $0.environment == name }) else {
+                throw unknown(name, origin: "environment", among: Setting.all.map(\.environment))
+            }
+            values[setting.key] = environment[name]
+        }
+        return values
+    }
+
+    /// Reads the file; only the default one may be missing.
+    private mutating func readFile(named name: String?) throws(ConfigurationError) {
+        let path = name ?? configuration.file
+        let bytes: [UInt8]
+        do throws(FileError) {
+            bytes = Array(try MappedFile(path).bytes)
+        } catch {
+            if name == nil, error.category == .notFound { return }
+            throw .unreadable(path: path, reason: error.summary)
+        }
+        let table: TOMLTable
+        do {
+            table = try TOMLTable(string: String(decoding: bytes, as: UTF8.self))
+        } catch let error as TOMLParseError {
+            let position = TextPosition(line: error.source.begin.line, column: error.source.begin.column)
+            throw .syntax(path: path, at: position, reason: error.description)
+        } catch {
+            throw .unreadable(path: path, reason: "not TOML")
+        }
+        try read(table, prefix: "", path: path)
+    }
+
+    private mutating func read(
+        _ table: TOMLTable, prefix: String, path: String
+    ) throws(ConfigurationError) {
+        for (name, value) in table {
+            let key = prefix + name
+            if let inner = value.table {
+                guard Setting.all.contains(where: { $0.key.hasPrefix(key + ".") }) else {
+                    throw Self.unknown(key, origin: path, among: Setting.all.map(\.key))
+                }
+                try read(inner, prefix: key + ".", path: path)
+                continue
+            }
+            // The file cannot name itself, so `config` is unknown here.
+            guard let setting = Setting.all.first(where: { $0.key == key && key != "config" }) else {
+                throw Self.unknown(key, origin: path, among: Setting.all.map(\.key))
+            }
+            let text = setting.isText ? value.string : value.int.map { String($0) }
+            guard let text else {
+                let reason = setting.isText ? "must be a string" : "must be a whole number"
+                throw .badValue(key: key, origin: path, value: value.debugDescription, reason: reason)
+            }
+            try set(setting, to: text, origin: path)
+        }
+    }
+
+    private static func unknown(
+        _ name: String, origin: String, among names: [String]
+    ) -> ConfigurationError {
+        let nearest = names.min { distance(name, $0) < distance(name, $1) } ?? ""
+        return .unknown(name: name, origin: origin, nearest: nearest)
+    }
+
+    /// Levenshtein's distance.
+    static func distance(_ left: String, _ right: String) -> Int {
+        let left = Array(left.utf8), right = Array(right.utf8)
+        var row = Array(0...right.count)
+        for (i, a) in left.enumerated() {
+            var diagonal = row[0]
+            row[0] = i + 1
+            for (j, b) in right.enumerated() {
+                let above = row[j + 1]
+                row[j + 1] = min(above + 1, row[j] + 1, diagonal + (a == b ? 0 : 1))
+                diagonal = above
+            }
+        }
+        return row[right.count]
+    }
+}

@@ -1,0 +1,179 @@
+/// One row of the table of settings: the single place from which names, flags, help, defaults, ranges, the
+/// check for unknown keys and the output of `--check-config` derive.
+package struct Setting: Sendable {
+    package typealias Field<Value> = WritableKeyPath<Configuration, Value> & Sendable
+
+    /// What a setting holds, and where.
+    package enum Kind: Sendable {
+        case text(any Field<String>)
+        case choice(any Field<String>, [String])
+        case integer(any Field<Int>, ClosedRange<Int>)
+        /// A number written in octal, as file modes are.
+        case octal(any Field<Int>, ClosedRange<Int>)
+        case milliseconds(any Field<Duration>, ClosedRange<Int>)
+    }
+
+    /// Dotted name in the file.
+    package let key: String
+    package let flag: String
+    package let kind: Kind
+    package let meaning: String
+
+    init(_ key: String, flag: String? = nil, _ kind: Kind, _ meaning: String) {
+        self.key = key
+        self.flag = flag ?? "--" + Setting.dashed(key)
+        self.kind = kind
+        self.meaning = meaning
+    }
+
+    private static func dashed(_ key: String) -> String {
+        String(key.map { $0 == "." || $0 == "_" ? "-" : $0 })
+    }
+
+    /// `SAE_` and the key in capitals.
+    package var environment: String {
+        "SAE_" + String(key.map { $0 == "." ? "_" : $0 }).uppercased()
+    }
+
+    /// The value in `configuration` as it would be written in the file.
+    package func value(in configuration: Configuration) -> String {
+        switch kind {
+        case .text(let field), .choice(let field, _): "\"\(configuration[keyPath: field])\""
+        case .integer(let field, _): String(configuration[keyPath: field])
+        case .octal(let field, _): "\"0" + String(configuration[keyPath: field], radix: 8) + "\""
+        case .milliseconds(let field, _): String(configuration[keyPath: field].milliseconds)
+        }
+    }
+
+    /// Sets the value from its text form; the reason when that cannot be.
+    func set(_ text: String, in configuration: inout Configuration) -> String? {
+        switch kind {
+        case .text(let field): configuration[keyPath: field] = text
+        case .choice(let field, let choices):
+            guard choices.contains(text) else { return "must be one of \(choices.joined(separator: ", "))" }
+            configuration[keyPath: field] = text
+        case .integer(let field, let range):
+            guard let number = Int(text), range.contains(number) else { return Self.outside(range) }
+            configuration[keyPath: field] = number
+        case .octal(let field, let range):
+            guard let number = Int(text, radix: 8), range.contains(number) else {
+                return "must be a mode between 0000 and 0777"
+            }
+            configuration[keyPath: field] = number
+        case .milliseconds(let field, let range):
+            guard let number = Int(text), range.contains(number) else { return Self.outside(range) }
+            configuration[keyPath: field] = .milliseconds(number)
+        }
+        return nil
+    }
+
+    /// True when the file must give a string, false when a whole number.
+    var isText: Bool {
+        switch kind {
+        case .text, .choice, .octal: true
+        case .integer, .milliseconds: false
+        }
+    }
+
+    private static func outside(_ range: ClosedRange<Int>) -> String {
+        "must be a whole number from \(range.lowerBound) to \(range.upperBound)"
+    }
+
+    /// The numbers that are limits, by key: what HELLO and Info tell a client.
+    package static func limits(of configuration: Configuration) -> [String: UInt64] {
+        var limits: [String: UInt64] = [:]
+        for setting in all where ["limits.", "queue.", "batch."].contains(where: setting.key.hasPrefix) {
+            limits[setting.key] = UInt64(setting.value(in: configuration))
+        }
+        return limits
+    }
+}
+
+extension Setting {
+    private static let bytes = 65_536...67_108_864
+    private static let duration = 1...86_400_000
+    private static let durationOrOff = 0...604_800_000
+
+    /// The table, in the order in which it is printed.
+    package static let all: [Setting] = [
+        Setting("config", .text(\.file), "configuration file"),
+        Setting("model.path", flag: "--model", .text(\.modelPath), "model file; empty: the packaged model"),
+        Setting("model.name", .text(\.modelName), "name in answers; empty: the name in the model file"),
+        Setting("listen.tcp", flag: "--listen", .text(\.listenTCP), "frames over TCP; empty: off"),
+        Setting("listen.unix", flag: "--unix", .text(\.listenUnix), "frames over a Unix socket; empty: off"),
+        Setting("listen.unix_mode", .octal(\.listenUnixMode, 0...0o777), "mode of the socket file"),
+        Setting(
+            "http.listen", flag: "--http", .text(\.httpListen),
+            "HTTP for livez, readyz, metrics; empty: off"),
+        Setting(
+            "workers.count", flag: "--workers", .integer(\.workerCount, 0...1_024),
+            "worker threads; 0: one for each core"),
+        Setting("limits.max_frame_bytes", .integer(\.maximumFrameBytes, bytes), "largest payload accepted"),
+        Setting(
+            "limits.max_texts_per_request", .integer(\.maximumTextsPerRequest, 1...1_048_576),
+            "texts in one request"),
+        Setting("limits.max_text_bytes", .integer(\.maximumTextBytes, 1...67_108_864), "bytes of one text"),
+        Setting(
+            "limits.max_pieces_per_text", .integer(\.maximumPiecesPerText, 1...16_777_216),
+            "pieces of one text"),
+        Setting(
+            "limits.max_similarity_cells", .integer(\.maximumSimilarityCells, 1...16_777_216),
+            "rows x columns of a similarity matrix"),
+        Setting(
+            "limits.max_connections", flag: "--max-connections",
+            .integer(\.maximumConnections, 1...1_048_576), "open connections, HTTP included"),
+        Setting(
+            "limits.max_unauthenticated", .integer(\.maximumUnauthenticated, 1...1_048_576),
+            "connections before HELLO; the oldest goes first"),
+        Setting(
+            "limits.max_streams_per_connection", .integer(\.maximumStreamsPerConnection, 1...65_536),
+            "open streams of a connection"),
+        Setting(
+            "limits.max_connection_output_bytes", .integer(\.maximumConnectionOutputBytes, 65_536...1 << 32),
+            "answers reserved for one connection"),
+        Setting(
+            "limits.max_buffer_bytes", .integer(\.maximumBufferBytes, 1_048_576...1 << 40),
+            "payloads and reservations of all connections"),
+        Setting(
+            "limits.max_control_frames_per_s", .integer(\.maximumControlFramesPerSecond, 1...1_000_000),
+            "CANCEL, CREDIT, PING a connection and second"),
+        Setting(
+            "limits.default_timeout_ms", .milliseconds(\.defaultTimeout, duration),
+            "requests without a timeout"),
+        Setting("limits.max_timeout_ms", .milliseconds(\.maximumTimeout, duration), "longer timeouts are cut"),
+        Setting("limits.handshake_timeout_ms", .milliseconds(\.handshakeTimeout, duration), "time to HELLO"),
+        Setting(
+            "limits.frame_timeout_ms", .milliseconds(\.frameTimeout, duration),
+            "first to last byte of a frame"),
+        Setting("limits.write_stall_ms", .milliseconds(\.writeStall, duration), "no output accepted"),
+        Setting(
+            "limits.idle_timeout_ms", .milliseconds(\.idleTimeout, durationOrOff), "no stream open; 0: off"),
+        Setting(
+            "limits.max_connection_age_ms", .milliseconds(\.maximumConnectionAge, durationOrOff),
+            "age of a connection, give or take a tenth; 0: off"),
+        Setting("queue.max_texts", .integer(\.queueMaximumTexts, 1...16_777_216), "texts waiting"),
+        Setting(
+            "queue.max_pieces", .integer(\.queueMaximumPieces, 1...1 << 32), "estimated pieces waiting"),
+        Setting("queue.max_wait_ms", .milliseconds(\.queueMaximumWait, duration), "predicted wait"),
+        Setting("batch.max_texts", .integer(\.batchMaximumTexts, 1...65_536), "texts a slice"),
+        Setting(
+            "batch.max_pieces", .integer(\.batchMaximumPieces, 1...16_777_216),
+            "estimated pieces a slice; one text may exceed it"),
+        Setting(
+            "drain.lame_duck_ms", .milliseconds(\.drainLameDuck, 0...600_000),
+            "still serving after the first GOAWAY"),
+        Setting("drain.grace_ms", .milliseconds(\.drainGrace, 0...3_600_000), "for what is in flight"),
+        Setting(
+            "watchdog.stall_ms", .milliseconds(\.watchdogStall, 100...600_000),
+            "an I/O queue or worker without progress is stuck"),
+        Setting(
+            "log.level",
+            .choice(\.logLevel, ["trace", "debug", "info", "notice", "warning", "error"]),
+            "least level that is written"),
+        Setting(
+            "log.format", .choice(\.logFormat, ["auto", "journal", "json", "text"]),
+            "auto: journal under systemd, text on a terminal, else json"),
+        Setting(
+            "log.slow_request_ms", .milliseconds(\.logSlowRequest, duration), "event slow_request"),
+    ]
+}

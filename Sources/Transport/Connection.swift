@@ -1,0 +1,247 @@
+import Dispatch
+import Glibc
+
+/// A connected stream socket on one I/O queue: bounded reads in, a bounded backlog out, nothing that blocks.
+///
+/// Every member is used on `ioQueue.queue` only; that is what makes the class safe as `Sendable`.
+package final class Connection: @unchecked Sendable {
+    /// Why no more bytes will come in.
+    package enum End: Sendable, Equatable { case endOfInput, reset }
+
+    package let ioQueue: IOQueue
+    private let descriptor: Int32
+    private var readSource: (any DispatchSourceRead)?
+    private var writeSource: (any DispatchSourceWrite)?
+    private var isReadSuspended = true
+    private var isWriteSuspended = true
+    private var openSources = 0
+    private var isClosing = false
+    private var outbox: [SendBuffer] = []
+    private var outboxHead = 0
+    private var closesWhenSent = false
+    private var drainedBytes = 0
+    private var lingerDeadline: UInt64?
+
+    private var onBytes: ((UnsafeRawBufferPointer) -> Void)?
+    private var onEnd: ((End) -> Void)?
+    private var onClosed: (() -> Void)?
+
+    /// Bytes accepted for sending and not yet taken by the kernel.
+    package private(set) var outboxBytes = 0
+    package private(set) var receivedBytes: UInt64 = 0
+    package private(set) var sentBytes: UInt64 = 0
+    package private(set) var lastReceived: UInt64
+    /// When the kernel last took output, or when the outbox last became non-empty.
+    package private(set) var lastOutputProgress: UInt64
+    package private(set) var isClosed = false
+
+    /// Takes over a non-blocking socket.
+    package init(_ socket: consuming Socket, on ioQueue: IOQueue) {
+        self.ioQueue = ioQueue
+        descriptor = socket.release()
+        lastReceived = monotonicNanoseconds()
+        lastOutputProgress = lastReceived
+    }
+
+    /// Begins to read. `onBytes` gets each read's bytes, valid during the call; `onEnd` comes once; `onClosed`
+    /// when the descriptor is gone. The three closures are dropped at the close.
+    package func start(
+        onBytes: @escaping (UnsafeRawBufferPointer) -> Void,
+        onEnd: @escaping (End) -> Void,
+        onClosed: @escaping () -> Void
+    ) {
+        dispatchPrecondition(condition: .onQueue(ioQueue.queue))
+        self.onBytes = onBytes
+        self.onEnd = onEnd
+        self.onClosed = onClosed
+        let source = DispatchSource.makeReadSource(fileDescriptor: descriptor, queue: ioQueue.queue)
+        source.setEventHandler { [self] in readOnce() }
+        source.setCancelHandler { [self] in sourceEnded() }
+        openSources += 1
+        readSource = source
+        isReadSuspended = false
+        source.activate()
+    }
+
+    /// Adds to the outbox without a system call; `flush` sends what has gathered.
+    package func enqueue(_ buffer: SendBuffer) {
+        guard !isClosed, !isClosing, buffer.count > 0 else { return }
+        if outboxBytes == 0 { lastOutputProgress = monotonicNanoseconds() }
+        outbox.append(buffer)
+        outboxBytes += buffer.count
+    }
+
+    /// Hands as much as the kernel takes to it, in as few calls as possible.
+    package func flush() {
+        guard !isClosed, outboxBytes > 0, isWriteSuspended else { return }
+        writeOnce()
+    }
+
+    /// Stops reading for the moment: the kernel's buffer then holds the peer back.
+    package func pauseReading() {
+        guard let readSource, !isReadSuspended, !isClosing else { return }
+        isReadSuspended = true
+        readSource.suspend()
+    }
+
+    package func resumeReading() {
+        guard let readSource, isReadSuspended, !isClosing else { return }
+        isReadSuspended = false
+        readSource.resume()
+    }
+
+    /// Sends what is queued, shuts down writing, reads and drops up to 64 KiB for at most a second (so that
+    /// a reset does not destroy the last frame), then closes.
+    package func closeAfterSending() {
+        guard !isClosed, !closesWhenSent else { return }
+        closesWhenSent = true
+        flush()
+        if outboxBytes == 0 { beginLinger() }
+    }
+
+    /// Closes at once; what is queued is lost. `resets` makes the kernel answer with RST.
+    package func close(resets: Bool = false) {
+        guard !isClosing else { return }
+        isClosing = true
+        if resets {
+            var option = linger(l_onoff: 1, l_linger: 0)
+            setsockopt(descriptor, SOL_SOCKET, SO_LINGER, &option, socklen_t(MemoryLayout<linger>.size))
+        }
+        outbox.removeAll()
+        outboxHead = 0
+        outboxBytes = 0
+        // A suspended source must be resumed before it is released, and cancelled before the descriptor closes.
+        if let readSource {
+            readSource.cancel()
+            if isReadSuspended { readSource.resume() }
+        }
+        if let writeSource {
+            writeSource.cancel()
+            if isWriteSuspended { writeSource.resume() }
+        }
+        if openSources == 0 { finishClose() }
+    }
+
+    /// To be called at each tick: ends the linger of a closing connection.
+    package func tick(_ now: UInt64) {
+        if let lingerDeadline, now >= lingerDeadline { close() }
+    }
+
+    private func readOnce() {
+        guard !isClosing else { return }
+        let count = recv(descriptor, ioQueue.scratch.baseAddress, ioQueue.scratch.count, 0)
+        if count > 0 {
+            lastReceived = monotonicNanoseconds()
+            receivedBytes += UInt64(count)
+            if lingerDeadline != nil || closesWhenSent {
+                drainedBytes += count
+                if drainedBytes > 65_536 { close() }
+                return
+            }
+            onBytes?(UnsafeRawBufferPointer(rebasing: ioQueue.scratch[..<count]))
+            return
+        }
+        if count < 0 && (errno == EAGAIN || errno == EINTR) { return }
+        if lingerDeadline != nil || count < 0 && closesWhenSent { return close() }
+        pauseReading()
+        let ended = onEnd
+        onEnd = nil
+        ended?(count == 0 ? .endOfInput : .reset)
+    }
+
+    private func writeOnce() {
+        while outboxBytes > 0 {
+            var vectors = [iovec]()
+            vectors.reserveCapacity(min(outbox.count - outboxHead, 64))
+            for buffer in outbox[outboxHead...].prefix(64) {
+                vectors.append(iovec(iov_base: buffer.base + buffer.start, iov_len: buffer.count))
+            }
+            let sent = vectors.withUnsafeMutableBufferPointer { vectors in
+                var message = msghdr()
+                message.msg_iov = vectors.baseAddress
+                message.msg_iovlen = vectors.count
+                return sendmsg(descriptor, &message, Int32(MSG_NOSIGNAL))
+            }
+            if sent < 0 {
+                if errno == EINTR { continue }
+                if errno == EAGAIN { return waitForRoom() }
+                // The peer is gone: its answers have nobody to go to.
+                outbox.removeAll()
+                outboxHead = 0
+                outboxBytes = 0
+                let ended = onEnd
+                onEnd = nil
+                ended?(.reset)
+                if ended == nil { close() }
+                return
+            }
+            consume(sent)
+        }
+        if !isWriteSuspended, let writeSource {
+            isWriteSuspended = true
+            writeSource.suspend()
+        }
+        if closesWhenSent && !isClosing { beginLinger() }
+    }
+
+    private func consume(_ sent: Int) {
+        sentBytes += UInt64(sent)
+        outboxBytes -= sent
+        lastOutputProgress = monotonicNanoseconds()
+        var left = sent
+        while left > 0 {
+            let buffer = outbox[outboxHead]
+            let part = min(left, buffer.count)
+            buffer.start += part
+            left -= part
+            if buffer.count == 0 { outboxHead += 1 }
+        }
+        if outboxHead == outbox.count {
+            outbox.removeAll(keepingCapacity: outbox.capacity <= 64)
+            outboxHead = 0
+        } else if outboxHead >= 64 {
+            outbox.removeFirst(outboxHead)
+            outboxHead = 0
+        }
+    }
+
+    private func waitForRoom() {
+        if writeSource == nil {
+            let source = DispatchSource.makeWriteSource(fileDescriptor: descriptor, queue: ioQueue.queue)
+            source.setEventHandler { [self] in if !isClosing { writeOnce() } }
+            source.setCancelHandler { [self] in sourceEnded() }
+            openSources += 1
+            writeSource = source
+            isWriteSuspended = false
+            source.activate()
+        } else if isWriteSuspended {
+            isWriteSuspended = false
+            writeSource?.resume()
+        }
+    }
+
+    private func beginLinger() {
+        guard lingerDeadline == nil else { return }
+        lingerDeadline = monotonicNanoseconds() + 1_000_000_000
+        shutdown(descriptor, Int32(SHUT_WR))
+        resumeReading()
+    }
+
+    private func sourceEnded() {
+        openSources -= 1
+        if openSources == 0 { finishClose() }
+    }
+
+    private func finishClose() {
+        guard !isClosed else { return }
+        isClosed = true
+        Glibc.close(descriptor)
+        readSource = nil
+        writeSource = nil
+        onBytes = nil
+        onEnd = nil
+        let closed = onClosed
+        onClosed = nil
+        closed?()
+    }
+}

@@ -1,0 +1,85 @@
+package import Diagnostics
+import Glibc
+
+/// Where a peer is, or where the daemon listens: `tcp://HOST:PORT` or `unix:PATH`.
+package enum Endpoint: Sendable, Hashable, CustomStringConvertible {
+    case tcp(host: String, port: UInt16)
+    case unix(path: String)
+
+    /// Parses the written form. An IPv6 address stands in brackets: `tcp://[::1]:7733`.
+    package init(parsing text: String) throws(TransportError) {
+        if text.hasPrefix("unix:") {
+            self = try .unix(checking: String(text.dropFirst("unix:".count)))
+        } else if text.hasPrefix("tcp://") {
+            self = try .tcp(parsing: String(text.dropFirst("tcp://".count)))
+        } else {
+            throw .badEndpoint(text, reason: "it begins neither with tcp:// nor with unix:")
+        }
+    }
+
+    /// `HOST:PORT`, without a scheme. Port 0 lets the kernel choose when listening.
+    package static func tcp(parsing text: String) throws(TransportError) -> Endpoint {
+        guard let colon = text.lastIndex(of: ":") else { throw .badEndpoint(text, reason: "no port is given") }
+        guard let port = UInt16(text[text.index(after: colon)...]) else {
+            throw .badEndpoint(text, reason: "the port is not a number from 0 to 65535")
+        }
+        var host = String(text[..<colon])
+        if host.hasPrefix("[") && host.hasSuffix("]") {
+            host = String(host.dropFirst().dropLast())
+        } else if host.contains(":") {
+            throw .badEndpoint(text, reason: "an IPv6 address must stand in brackets")
+        }
+        guard !host.isEmpty else { throw .badEndpoint(text, reason: "no host is given") }
+        return .tcp(host: host, port: port)
+    }
+
+    /// A Unix socket at `path`, which must fit the kernel's structure (107 bytes).
+    package static func unix(checking path: String) throws(TransportError) -> Endpoint {
+        guard !path.isEmpty else { throw .badEndpoint("unix:", reason: "no path is given") }
+        guard path.utf8.count <= 107 else {
+            throw .badEndpoint("unix:\(path)", reason: "the path is longer than 107 bytes")
+        }
+        return .unix(path: path)
+    }
+
+    package var description: String {
+        switch self {
+        case .tcp(let host, let port): host.contains(":") ? "tcp://[\(host)]:\(port)" : "tcp://\(host):\(port)"
+        case .unix(let path): "unix:\(path)"
+        }
+    }
+}
+
+/// What can go wrong with a socket.
+package enum TransportError: UserFacingError, Equatable {
+    case badEndpoint(String, reason: String)
+    case unknownHost(String, reason: String)
+    case system(operation: String, endpoint: String, errno: Int32)
+    case addressInUse(String)
+
+    package var summary: String {
+        switch self {
+        case .badEndpoint(let text, let reason): "\(text) is not an endpoint: \(reason)"
+        case .unknownHost(let host, let reason): "cannot resolve \(host): \(reason)"
+        case .system(let operation, let endpoint, let code):
+            "cannot \(operation) \(endpoint): \(String(cString: strerror(code)))"
+        case .addressInUse(let endpoint): "\(endpoint) is in use by another process"
+        }
+    }
+
+    package var remedy: String? {
+        switch self {
+        case .badEndpoint: "write tcp://HOST:PORT or unix:PATH"
+        case .unknownHost: "check the name"
+        case .system(let operation, _, _): operation == "connect to" ? "check that the daemon runs there" : nil
+        case .addressInUse: "stop that process, or choose another address"
+        }
+    }
+
+    package var category: ErrorCategory {
+        switch self {
+        case .badEndpoint: .usage
+        case .unknownHost, .system, .addressInUse: .unavailable
+        }
+    }
+}

@@ -1,0 +1,153 @@
+import CPosix
+import Glibc
+
+/// An open, non-blocking stream socket that closes itself.
+package struct Socket: ~Copyable {
+    package let number: Int32
+
+    /// Takes over an open descriptor.
+    package init(adopting number: Int32) { self.number = number }
+
+    deinit { close(number) }
+
+    /// Gives the descriptor away; the caller closes it.
+    package consuming func release() -> Int32 {
+        let number = number
+        discard self
+        return number
+    }
+
+    /// Opens a listening socket. A stale socket file is replaced; one that answers is an error.
+    package static func listening(
+        on endpoint: Endpoint, unixMode: Int = 0o660, backlog: Int32 = 1_024
+    ) throws(TransportError) -> Socket {
+        let socket = try Socket(family: endpoint.family, for: endpoint)
+        switch endpoint {
+        case .tcp:
+            socket.enable(SO_REUSEADDR, level: SOL_SOCKET)
+        case .unix(let path):
+            if (try? connecting(to: endpoint)) != nil { throw .addressInUse(endpoint.description) }
+            unlink(path)
+        }
+        let before = umask(mode_t(0o777 & ~unixMode))
+        let bound = try endpoint.withAddress { bind(socket.number, $0, $1) }
+        let failure = errno
+        umask(before)
+        guard bound == 0 else {
+            if failure == EADDRINUSE { throw .addressInUse(endpoint.description) }
+            throw .system(operation: "bind", endpoint: endpoint.description, errno: failure)
+        }
+        guard listen(socket.number, backlog) == 0 else {
+            throw .system(operation: "listen on", endpoint: endpoint.description, errno: errno)
+        }
+        return socket
+    }
+
+    /// Connects, waiting at most as long as the kernel does, and makes the socket non-blocking.
+    package static func connecting(to endpoint: Endpoint) throws(TransportError) -> Socket {
+        let socket = try Socket(family: endpoint.family, for: endpoint, isBlocking: true)
+        var result: Int32
+        repeat {
+            result = try endpoint.withAddress { connect(socket.number, $0, $1) }
+        } while result != 0 && errno == EINTR
+        guard result == 0 else {
+            throw .system(operation: "connect to", endpoint: endpoint.description, errno: errno)
+        }
+        _ = sae_set_nonblocking(socket.number)
+        if case .tcp = endpoint { socket.enable(Int32(TCP_NODELAY), level: Int32(IPPROTO_TCP)) }
+        return socket
+    }
+
+    private init(family: Int32, for endpoint: Endpoint, isBlocking: Bool = false) throws(TransportError) {
+        let type = Int32(SOCK_STREAM.rawValue) | Int32(SOCK_CLOEXEC.rawValue)
+        number = socket(family, isBlocking ? type : type | Int32(SOCK_NONBLOCK.rawValue), 0)
+        guard number >= 0 else {
+            throw .system(operation: "open a socket for", endpoint: endpoint.description, errno: errno)
+        }
+    }
+
+    package borrowing func enable(_ option: Int32, level: Int32) {
+        var one: Int32 = 1
+        setsockopt(number, level, option, &one, socklen_t(MemoryLayout<Int32>.size))
+    }
+}
+
+extension Endpoint {
+    /// The address that a bound socket really has: with the port that the kernel chose.
+    package init?(ofLocal descriptor: Int32) {
+        var storage = sockaddr_storage()
+        var length = socklen_t(MemoryLayout<sockaddr_storage>.size)
+        let result = withUnsafeMutablePointer(to: &storage) { storage in
+            storage.withMemoryRebound(to: sockaddr.self, capacity: 1) { getsockname(descriptor, $0, &length) }
+        }
+        guard result == 0 else { return nil }
+        switch Int32(storage.ss_family) {
+        case AF_UNIX:
+            self = .unix(path: withUnsafeBytes(of: &storage) { bytes in
+                let path = bytes[MemoryLayout<sa_family_t>.size..<max(Int(length), 2)]
+                return String(decoding: path.prefix { $0 != 0 }, as: UTF8.self)
+            })
+        case AF_INET, AF_INET6:
+            var host = [CChar](repeating: 0, count: 64), service = [CChar](repeating: 0, count: 16)
+            let named = withUnsafeMutablePointer(to: &storage) { storage in
+                storage.withMemoryRebound(to: sockaddr.self, capacity: 1) {
+                    getnameinfo($0, length, &host, 64, &service, 16, NI_NUMERICHOST | NI_NUMERICSERV)
+                }
+            }
+            guard named == 0 else { return nil }
+            let text = { (field: [CChar]) in
+                String(decoding: field.prefix { $0 != 0 }.map(UInt8.init(bitPattern:)), as: UTF8.self)
+            }
+            self = .tcp(host: text(host), port: UInt16(text(service)) ?? 0)
+        default: return nil
+        }
+    }
+
+    /// True for a Unix socket, and for a host that stands for this machine's loopback only.
+    package var isLoopback: Bool {
+        switch self {
+        case .unix: true
+        case .tcp(let host, _): host == "localhost" || host == "::1" || Self.isLoopbackIPv4(host)
+        }
+    }
+
+    private static func isLoopbackIPv4(_ host: String) -> Bool {
+        var address = in_addr()
+        return inet_pton(AF_INET, host, &address) == 1 && UInt32(bigEndian: address.s_addr) >> 24 == 127
+    }
+
+    var family: Int32 {
+        switch self {
+        case .unix: AF_UNIX
+        case .tcp(let host, _): host.contains(":") ? AF_INET6 : AF_INET
+        }
+    }
+
+    /// Calls `body` with the socket address; a name is resolved to its first address of the family.
+    func withAddress(
+        _ body: (UnsafePointer<sockaddr>, socklen_t) -> Int32
+    ) throws(TransportError) -> Int32 {
+        switch self {
+        case .unix(let path):
+            var address = sockaddr_un()
+            address.sun_family = sa_family_t(AF_UNIX)
+            withUnsafeMutableBytes(of: &address.sun_path) { $0.copyBytes(from: Array(path.utf8).prefix(107)) }
+            return withUnsafePointer(to: &address) { pointer in
+                pointer.withMemoryRebound(to: sockaddr.self, capacity: 1) {
+                    body($0, socklen_t(MemoryLayout<sockaddr_un>.size))
+                }
+            }
+        case .tcp(let host, let port):
+            var hints = addrinfo()
+            hints.ai_family = family
+            hints.ai_socktype = Int32(SOCK_STREAM.rawValue)
+            var found: UnsafeMutablePointer<addrinfo>?
+            let status = getaddrinfo(host, String(port), &hints, &found)
+            guard status == 0, let first = found, let address = first.pointee.ai_addr else {
+                throw .unknownHost(host, reason: String(cString: gai_strerror(status)))
+            }
+            defer { freeaddrinfo(found) }
+            return body(address, first.pointee.ai_addrlen)
+        }
+    }
+}
