@@ -1,0 +1,67 @@
+import Logging
+
+/// Every event that the daemon logs, with its level. The message is the event's own static text; facts are
+/// metadata, under the keys of `LogKey`. A user's text is neither.
+package enum Event: String, CaseIterable, Sendable {
+    case startup, listen, ready
+    case drainBegin = "drain_begin"
+    case drainEnd = "drain_end"
+    case shutdown
+    case refused
+    case slowRequest = "slow_request"
+    case protocolError = "protocol_error"
+    case slowReader = "slow_reader"
+    case descriptorLimit = "fd_limit"
+    case watchdogLag = "watchdog_lag"
+    case internalError = "internal"
+    case connectionOpen = "connection_open"
+    case connectionClose = "connection_close"
+    case request
+
+    var level: Logger.Level {
+        switch self {
+        case .startup, .listen, .ready, .drainBegin, .drainEnd, .shutdown: .info
+        case .refused, .slowRequest, .protocolError, .slowReader: .notice
+        case .descriptorLimit, .watchdogLag: .warning
+        case .internalError: .error
+        case .connectionOpen, .connectionClose, .request: .debug
+        }
+    }
+
+    var message: Logger.Message {
+        switch self {
+        case .startup: "starting"
+        case .listen: "listening"
+        case .ready: "ready to serve"
+        case .drainBegin: "draining"
+        case .drainEnd: "drained"
+        case .shutdown: "stopped"
+        case .refused: "request refused"
+        case .slowRequest: "slow request"
+        case .protocolError: "connection ended for a violation of the protocol"
+        case .slowReader: "connection ended because its peer does not read"
+        case .descriptorLimit: "fewer connections than configured: the descriptor limit is low"
+        case .watchdogLag: "an I/O queue or worker does not advance"
+        case .internalError: "internal error"
+        case .connectionOpen: "connection opened"
+        case .connectionClose: "connection closed"
+        case .request: "request ended"
+        }
+    }
+
+    /// Most events of this kind a second; the rest is counted and told with the next one.
+    var perSecond: Int {
+        switch self {
+        case .refused: 1
+        case .slowRequest, .protocolError, .slowReader, .watchdogLag: 10
+        default: .max
+        }
+    }
+}
+
+/// The metadata keys that a record may carry.
+package enum LogKey: String, Sendable {
+    case conn, stream, method, peer, code, limit, texts, bytes, generation, reason, count, endpoint, version
+    case queueMicroseconds = "queue_us"
+    case computeMicroseconds = "compute_us"
+}
