@@ -5,12 +5,13 @@ import PackageDescription
 // `scripts/test.sh` builds with `--explicit-target-dependency-import-check error`.
 
 /// A C or C++ target of ours.
-func c(_ name: String, path: String? = nil) -> Target {
+func c(_ name: String, path: String? = nil, linking libraries: [String] = []) -> Target {
     .target(
         name: name,
         path: path,
         cSettings: [.treatAllWarnings(as: .error)],
-        cxxSettings: [.treatAllWarnings(as: .error)])
+        cxxSettings: [.treatAllWarnings(as: .error)],
+        linkerSettings: libraries.map { .linkedLibrary($0) })
 }
 
 /// A library of the distribution: a module map and static-inline shims, no logic.
@@ -55,7 +56,7 @@ let package = Package(
         .package(url: "https://github.com/LebJe/TOMLKit", from: "0.6.0"),
     ],
     targets: [
-        c("CVectorKernels"), c("CSentencePiece"), c("CPosix"), c("CChecksums"),
+        c("CVectorKernels"), c("CSentencePiece", linking: ["sentencepiece", "sentencepiece_train"]), c("CPosix"), c("CChecksums"),
         system("COpenBLAS", "openblas"), system("CSystemd", "libsystemd"),
         system("COpenSSL", "libcrypto"), system("CZlib", "zlib"),
 

@@ -1,0 +1,43 @@
+import CSentencePiece
+
+/// Trains the vocabulary, by the library's own trainer.
+package enum PieceTrainer {
+    /// The vocabulary depends on the number of threads, so it is fixed.
+    package static let threads = 2
+
+    /// A serialised unigram model of at most `vocabularyCount` pieces, from the first `maximumTexts` texts.
+    /// The same texts give the same model.
+    package static func train(
+        texts: [[UInt8]], vocabularyCount: Int = 32_000, maximumTexts: Int = 1_000_000
+    ) throws(TokenizationError) -> [UInt8] {
+        final class Cursor {
+            let texts: [[UInt8]]
+            var next = 0
+            var current: [CChar] = []
+            init(_ texts: [[UInt8]]) { self.texts = texts }
+        }
+        let cursor = Cursor(texts)
+        var bytes: UnsafeMutablePointer<CChar>?
+        var count = 0
+        var reason = [CChar](repeating: 0, count: 512)
+        let next: sae_next_text = { context, text, length in
+            guard let context, let text, let length else { return 0 }
+            let cursor = Unmanaged<Cursor>.fromOpaque(context).takeUnretainedValue()
+            guard cursor.next < cursor.texts.count else { return 0 }
+            cursor.current = cursor.texts[cursor.next].map { CChar(bitPattern: $0) }
+            cursor.next += 1
+            length.pointee = cursor.current.count
+            // The array is replaced only at the next call, after the library has copied the text.
+            return cursor.current.withUnsafeBufferPointer {
+                text.pointee = $0.baseAddress
+                return 1
+            }
+        }
+        let status = sae_pieces_train(
+            next, Unmanaged.passUnretained(cursor).toOpaque(), UInt32(vocabularyCount), UInt32(threads),
+            UInt64(maximumTexts), &bytes, &count, &reason, reason.count)
+        guard status == 0, let bytes else { throw .untrainable(reason: reason.untilTerminator) }
+        defer { sae_pieces_free_bytes(bytes) }
+        return UnsafeRawBufferPointer(start: bytes, count: count).map { $0 }
+    }
+}
