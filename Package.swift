@@ -73,7 +73,7 @@ let package = Package(
         swift("Messages", [protobuf]),
         swift("Wire", ["Messages", "Bytes", "Diagnostics", protobuf]),
         swift("Transport", ["Wire", "Bytes", "CPosix", "Diagnostics"]),
-        swift("SAEClient", ["Transport", "Wire", "Messages", "Diagnostics"]),
+        swift("SAEClient", ["Transport", "Wire", "Messages", "Diagnostics", protobuf]),
         swift(
             "Daemon",
             [

@@ -75,7 +75,8 @@ package struct ConnectionState: Sendable {
         ownHello.versionMax = Self.version
         ownHello.maxFrameBytes = limits.maximumFrameBytes
         ownHello.initialWindow = limits.initialWindow
-        ownHello.features = Self.crcFeature
+        // The server agrees to checksums whenever the client wants them.
+        ownHello.features = role == .server ? Self.crcFeature : hello.features & Self.crcFeature
     }
 
     /// Client: the HELLO that opens the connection.

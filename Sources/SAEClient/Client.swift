@@ -1,0 +1,168 @@
+import Diagnostics
+import Messages
+import SwiftProtobuf
+import Transport
+import Wire
+
+/// A connection to a sae daemon. Any number of tasks may call it at once.
+///
+/// ```swift
+/// let client = try await Client(connectingTo: "tcp://127.0.0.1:7733")
+/// let vectors = try await client.embed(["a cat", "a dog"])
+/// print(vectors[0].prefix(4))
+/// ```
+///
+/// Every call has a deadline, which covers waiting here and there; cancelling the task that waits cancels the
+/// call at the server.
+public final class Client: Sendable {
+    /// What the server said in its HELLO: model generation and limits by their configuration keys.
+    public let generation: UInt64
+    public let serverLimits: [String: UInt64]
+    let serverMaximumFrameBytes: Int
+    private let link: Link
+
+    /// The largest answer taken: 16 MiB, which is what a server reserves for one connection.
+    static let maximumFrameBytes = 16_777_216
+
+    /// Connects to `tcp://HOST:PORT` or `unix:PATH`.
+    ///
+    /// - Parameters:
+    ///   - token: what authenticates this client, where the server wants it.
+    ///   - usesChecksums: every frame carries a CRC-32C. Sockets have sums of their own; turn it on where a
+    ///     proxy or a faulty link stands between.
+    ///   - timeout: for connecting and for the handshake.
+    /// - Throws: `unavailable` when nobody answers there, `invalidArgument` for an endpoint that is none.
+    public init(
+        connectingTo endpoint: String, token: String = "", usesChecksums: Bool = false,
+        timeout: Duration = .seconds(5)
+    ) async throws(ClientError) {
+        let parsed: Endpoint
+        do throws(TransportError) {
+            parsed = try Endpoint(parsing: endpoint)
+        } catch {
+            throw ClientError(.invalidArgument, error.description)
+        }
+        link = Link(
+            token: token, usesChecksums: usesChecksums, maximumFrameBytes: UInt32(Self.maximumFrameBytes))
+        switch await link.open(parsed, timeout: timeout) {
+        case .success(let hello):
+            generation = hello.generation
+            serverLimits = hello.limits
+            serverMaximumFrameBytes = Int(hello.maxFrameBytes)
+        case .failure(let error):
+            link.close()
+            throw error
+        }
+    }
+
+    deinit { link.close() }
+
+    /// Closes the connection. Calls under way fail with `cancelled`.
+    public func close() { link.close() }
+
+    /// One request and its answer.
+    func call(
+        _ method: Method, message: [UInt8], attachment: [UInt8] = [], timeout: Duration
+    ) async throws(ClientError) -> Frame {
+        let deadline = monotonicNanoseconds() + nanoseconds(timeout)
+        let pending = PendingCall(method, message: message, attachment: attachment, deadline: deadline)
+        return try await link.call(pending).get()
+    }
+
+    static let malformed = ClientError(.internal, "the server's answer does not parse")
+
+    /// Cosines of every text in `left` with every one in `right`; without `right`, of all with all.
+    ///
+    /// - Throws: `invalidArgument` when one of the texts has no vector, naming its index.
+    public func similarity(
+        _ left: [String], _ right: [String] = [], dimensions: Int = 0, timeout: Duration = .seconds(10)
+    ) async throws(ClientError) -> SimilarityMatrix {
+        let texts = left + right
+        let (lengths, attachment) = Self.joined(texts)
+        let request = Sae_V1_SimilarityRequest.with {
+            $0.lengths = lengths
+            $0.left = right.isEmpty ? 0 : UInt32(clamping: left.count)
+            $0.dimensions = UInt32(clamping: dimensions)
+        }
+        let frame = try await call(
+            .similarity, message: wireBytes(request), attachment: attachment, timeout: timeout)
+        guard let response = wireMessage(Sae_V1_SimilarityResponse.self, frame.message),
+            Int(response.rows) * Int(response.columns) * 4 == frame.attachment.count
+        else { throw Self.malformed }
+        return SimilarityMatrix(
+            rows: Int(response.rows), columns: Int(response.columns),
+            cosines: frame.attachment.withUnsafeBytes { floats($0) }, generation: response.generation)
+    }
+
+    /// The pieces that each text is cut into.
+    public func tokenize(
+        _ texts: [String], wantsPieces: Bool = true, wantsSpans: Bool = true,
+        timeout: Duration = .seconds(10)
+    ) async throws(ClientError) -> [TokenizedText] {
+        let (lengths, attachment) = Self.joined(texts)
+        let request = Sae_V1_TokenizeRequest.with {
+            $0.lengths = lengths
+            $0.wantText = wantsPieces
+            $0.wantSpans = wantsSpans
+        }
+        let frame = try await call(.tokenize, message: wireBytes(request), attachment: attachment, timeout: timeout)
+        guard let response = wireMessage(Sae_V1_TokenizeResponse.self, frame.message),
+            response.texts.count == texts.count
+        else { throw Self.malformed }
+        var errors: [Int: RowError] = [:]
+        for error in response.errors { errors[Int(error.index)] = RowError(error, offset: 0) }
+        return response.texts.enumerated().map { index, text in
+            let spans = zip(text.begins, text.ends).compactMap { $0 <= $1 ? Int($0)..<Int($1) : nil }
+            return TokenizedText(
+                ids: text.ids, pieces: text.pieces.map { Array($0) }, spans: spans, error: errors[index])
+        }
+    }
+
+    /// What the server is, which model it serves, and its limits.
+    public func information(timeout: Duration = .seconds(10)) async throws(ClientError) -> ServerInformation {
+        let frame = try await call(.info, message: [], timeout: timeout)
+        guard let response = wireMessage(Sae_V1_InfoResponse.self, frame.message) else { throw Self.malformed }
+        return ServerInformation(
+            server: response.server, model: response.model, generation: response.generation,
+            generationDigest: Array(response.generationDigest), dimensions: Int(response.dimensions),
+            vocabularyCount: Int(response.vocabulary), workerCount: Int(response.workers),
+            uptime: .milliseconds(Int64(clamping: response.uptimeMs)), state: response.state,
+            limits: response.limits)
+    }
+
+    /// Whether a service answers: "" for the daemon, or "sae.v1.Embedding".
+    ///
+    /// - Throws: `notFound` for a service that the daemon does not know.
+    public func health(
+        of service: String = "", timeout: Duration = .seconds(10)
+    ) async throws(ClientError) -> ServingStatus {
+        let request = Sae_V1_HealthCheckRequest.with { $0.service = service }
+        let frame = try await call(.healthCheck, message: wireBytes(request), timeout: timeout)
+        guard let response = wireMessage(Sae_V1_HealthCheckResponse.self, frame.message) else {
+            throw Self.malformed
+        }
+        return switch response.status {
+        case .serving: .serving
+        case .notServing: .notServing
+        case .serviceUnknown: .serviceUnknown
+        case .unknown, .UNRECOGNIZED: .unknown
+        }
+    }
+
+    static func joined(_ texts: [String]) -> (lengths: [UInt32], attachment: [UInt8]) {
+        var attachment: [UInt8] = []
+        let lengths = texts.map { text in
+            let before = attachment.count
+            attachment.append(contentsOf: text.utf8)
+            return UInt32(clamping: attachment.count - before)
+        }
+        return (lengths, attachment)
+    }
+}
+
+extension RowError {
+    init(_ error: Sae_V1_RowError, offset: Int) {
+        self.init(
+            index: Int(error.index) + offset, code: error.code, message: error.message, limit: error.limit)
+    }
+}
