@@ -1,2 +1,6 @@
 #pragma once
 #include <cblas.h>
+
+// OpenBLAS carries LAPACK, but its cblas.h does not declare it: dsyevd of the reference, Fortran calling convention.
+void dsyevd_(const char *jobz, const char *uplo, const int *n, double *a, const int *lda, double *w, double *work,
+             const int *lwork, int *iwork, const int *liwork, int *info);

@@ -1,1 +1,2 @@
-// Placeholder.
+#pragma once
+#include "SAEFitting.h"

@@ -1,0 +1,120 @@
+#!/usr/bin/env python3
+"""Changed copies of texts, for the teacher to label: they teach what one word does to a meaning.
+
+    perturb.py TEXTS OUT.txt [--count 200000] [--seed 1] [--held-out 100]
+
+TEXTS is plain or .gz, one text a line. Each line of OUT is a text of 4 to 30 words with one change, drawn by the seed:
+
+    substitute  one or two content words replaced by words drawn from the corpus     (half of the lines)
+    negate      "not" or "no" put in, or taken out where there is one                (a fifth)
+    drop        one word left out                                                    (three twentieths)
+    crop        the first or last part alone, 3 words at least                       (three twentieths)
+
+Lines that `sae fit --held-out` keeps aside (zlib.crc32 of the line, started with the seed, modulo 10,000, below the
+number held out) are never used, so that a fit on OUT has not seen their words. Same input and options, same bytes.
+"""
+import argparse
+import collections
+import gzip
+import random
+import re
+import sys
+import zlib
+
+FUNCTION_WORDS = frozenset(
+    """a about after all also am an and any are as at be because been before being but by can could did do does doing
+    for from had has have he her here him his how i if in into is it its just may me might more most must my no nor not
+    of on one or other our out over she should so some such than that the their them then there these they this those
+    through to too up us very was we were what when where which while who will with would you your""".split())
+AUXILIARIES = frozenset("am are can could did do does had has have is may might must should was were will would".split())
+NEGATIONS = frozenset(["not", "no", "never"])
+WORD = re.compile(r"[A-Za-z][a-z'-]*[a-z]")
+
+
+def read_lines(path):
+    opener = gzip.open if path.endswith(".gz") else open
+    with opener(path, "rt", encoding="utf-8", newline="\n") as file:
+        return [line.rstrip("\n") for line in file]
+
+
+def is_held_out(line, seed, held_out):
+    return zlib.crc32(line.encode(), seed) % 10_000 < held_out
+
+
+def is_content(word):
+    return WORD.fullmatch(word) is not None and len(word) > 2 and word.lower() not in FUNCTION_WORDS
+
+
+def substitute(words, draw, replacements):
+    places = [i for i, word in enumerate(words) if is_content(word)]
+    if not places:
+        return None
+    for place in draw.sample(places, min(len(places), draw.choice((1, 1, 2)))):
+        words[place] = draw.choice(replacements)
+    return words
+
+
+def negate(words, draw, _):
+    found = [i for i, word in enumerate(words) if word.lower() in NEGATIONS]
+    if found:
+        del words[draw.choice(found)]
+        return words
+    auxiliaries = [i for i, word in enumerate(words) if word.lower() in AUXILIARIES]
+    articles = [i for i, word in enumerate(words) if word.lower() in ("a", "an", "the", "some")]
+    if auxiliaries and (not articles or draw.random() < 0.7):
+        words.insert(draw.choice(auxiliaries) + 1, "not")
+    elif articles:
+        place = draw.choice(articles)
+        words[place] = "No" if words[place][0].isupper() else "no"
+    else:
+        return None
+    return words
+
+
+def drop(words, draw, _):
+    del words[draw.randrange(len(words))]
+    return words
+
+
+def crop(words, draw, _):
+    length = draw.randint(3, len(words) - 1)
+    return words[:length] if draw.random() < 0.5 else words[-length:]
+
+
+KINDS = [substitute] * 10 + [negate] * 4 + [drop] * 3 + [crop] * 3
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("texts")
+    parser.add_argument("out")
+    parser.add_argument("--count", type=int, default=200_000, help="lines to write")
+    parser.add_argument("--seed", type=int, default=1, help="the same as for sae fit")
+    parser.add_argument("--held-out", type=int, default=100, help="of ten thousand lines, the same as for sae fit")
+    args = parser.parse_args()
+
+    lines = [line for line in read_lines(args.texts) if not is_held_out(line, args.seed, args.held_out)]
+    counts = collections.Counter(word for line in lines for word in line.split() if is_content(word))
+    # Words draw each other with the square root of their frequency: rare enough to matter, common enough to be words.
+    frequent = sorted(word for word, count in counts.items() if count >= 20)
+    replacements = [word for word in frequent for _ in range(max(1, int(counts[word] ** 0.5 / 4)))]
+    draw = random.Random(args.seed)
+    written = 0
+    with open(args.out, "w", encoding="utf-8", newline="\n") as out:
+        for attempt in range(20 * args.count):
+            words = draw.choice(lines).split()
+            if not 4 <= len(words) <= 30:
+                continue
+            changed = draw.choice(KINDS)(words, draw, replacements)
+            if changed is None:
+                continue
+            out.write(" ".join(changed) + "\n")
+            written += 1
+            if written == args.count:
+                return 0
+    print(f"only {written} of {args.count} lines: too few texts of 4 to 30 words", file=sys.stderr)
+    return 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())
