@@ -1,0 +1,60 @@
+import CVectorKernels
+
+/// Quantised rows in memory that somebody else keeps, such as a mapped file: what the engine sums.
+///
+/// Safe as `Sendable`: read-only, and `owner` keeps the memory.
+package struct RowTable: @unchecked Sendable {
+    package let dimensions: Int
+    package let count: Int
+    private let elements: UnsafePointer<Int8>
+    private let scales: UnsafePointer<Float>
+    private let owner: AnyObject
+
+    /// `elements` is `count × dimensions` int8, `scales` is `count` float32 aligned to 4; `owner` keeps both.
+    package init(
+        elements: UnsafePointer<Int8>, scales: UnsafePointer<Float>, count: Int, dimensions: Int, owner: AnyObject
+    ) {
+        self.elements = elements
+        self.scales = scales
+        self.count = count
+        self.dimensions = dimensions
+        self.owner = owner
+    }
+
+    /// sum = Σ_i (weight_i · scale of row i) · row i in item order (`sae_gather_sum_i8`). Every id must be below
+    /// `count`; `weights` nil stands for ones.
+    package func gatherSum(
+        _ ids: UnsafeBufferPointer<UInt32>, weights: UnsafePointer<Float>? = nil,
+        using set: InstructionSet = .best, into sum: UnsafeMutablePointer<Float>
+    ) {
+        assert(ids.allSatisfy { $0 < count })
+        sae_gather_sum_i8(
+            set.rawValue, elements, scales, dimensions, ids.baseAddress, weights, ids.count, sum)
+    }
+
+    package func scale(_ id: Int) -> Float { scales[id] }
+
+    /// The elements of a row before scaling, as numbers.
+    package func elements(_ id: Int) -> [Float] {
+        (0..<dimensions).map { Float(elements[id * dimensions + $0]) }
+    }
+}
+
+/// unit = x / |x|; false, and zeros, when |x| is zero or not finite. `x` and `unit` may be the same memory.
+package func normalize(
+    _ x: UnsafePointer<Float>, count: Int, into unit: UnsafeMutablePointer<Float>
+) -> Bool {
+    sae_normalize(x, count, unit) == 0
+}
+
+/// x += coefficient · elements, each product and each sum rounded.
+package func addScaled(_ coefficient: Float, _ elements: [Float], to x: inout [Float]) {
+    precondition(elements.count == x.count)
+    sae_add_scaled(coefficient, elements, elements.count, &x)
+}
+
+/// a · b in the engine's order of additions.
+package func dot(_ a: [Float], _ b: [Float]) -> Float {
+    precondition(a.count == b.count)
+    return sae_dot(a, b, a.count)
+}
