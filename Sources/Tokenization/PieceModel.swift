@@ -8,11 +8,20 @@ package final class PieceModel: @unchecked Sendable {
 
     /// Opens a serialised model; the bytes are not kept.
     package init(serialized bytes: UnsafeRawBufferPointer) throws(TokenizationError) {
+        handle = try Self.open(bytes).get()
+    }
+
+    /// Opens a serialised model; the bytes are not kept.
+    package init(serialized bytes: [UInt8]) throws(TokenizationError) {
+        handle = try bytes.withUnsafeBytes { Self.open($0) }.get()
+    }
+
+    private static func open(_ bytes: UnsafeRawBufferPointer) -> Result<OpaquePointer, TokenizationError> {
         var reason = [CChar](repeating: 0, count: 256)
         guard let handle = sae_pieces_open(bytes.baseAddress, bytes.count, &reason, reason.count) else {
-            throw .unusableModel(reason: reason.untilTerminator)
+            return .failure(.unusableModel(reason: reason.untilTerminator))
         }
-        self.handle = handle
+        return .success(handle)
     }
 
     deinit { sae_pieces_close(handle) }

@@ -1,1 +1,6 @@
-// Placeholder.
+#pragma once
+#include <stdint.h>
+
+/// Allocations that this thread has made since it began. Linking this target replaces malloc and its family in the
+/// whole process by versions that count and forward to the C library.
+uint64_t sae_thread_allocations(void);

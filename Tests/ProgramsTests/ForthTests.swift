@@ -1,0 +1,46 @@
+import Diagnostics
+import Programs
+import TestSupport
+import Testing
+
+@Suite struct ForthTests {
+    @Test func `print then parse is identity`() throws {
+        var random = SeededRandom(seed: 3)
+        for _ in 0..<200 {
+            let program: [Instruction] = (0..<Int.random(in: 0..<30, using: &random)).map { _ in
+                switch Int.random(in: 0..<9, using: &random) {
+                case 0: .lexeme(UInt32.random(in: 0...UInt32.max, using: &random))
+                case 1: .scale(Float.random(in: -1e6...1e6, using: &random))
+                case 2: .add
+                case 3: .normalize
+                case 4: .dup
+                case 5: .swap
+                case 6: .over
+                case 7: .drop
+                default: .dot
+                }
+            }
+            #expect(try ForthSyntax.parse(ForthSyntax.print(program)) == program)
+        }
+    }
+
+    @Test(arguments: [
+        ("LEXEME 3 ADD\n  FLY", 2, 3, "a word", "FLY"),
+        ("LEXEME x", 1, 8, "a lexeme's id", "x"),
+        ("ADD SCALE nan", 1, 11, "a finite number", "nan"),
+        ("ADD\n\nSCALE", 3, 1, "a number after SCALE", "the end of the text"),
+    ])
+    func `an error says line, column and what was expected`(
+        _ text: String, _ line: Int, _ column: Int, _ expected: String, _ found: String
+    ) {
+        let error = #expect(throws: ForthSyntaxError.self) { try ForthSyntax.parse(text) }
+        #expect(error?.position.line == line)
+        #expect(error?.position.column == column)
+        #expect(error?.expected == expected)
+        #expect(error?.found == found)
+    }
+
+    @Test func `a comment ends with its line`() throws {
+        #expect(try ForthSyntax.parse("ADD \\ DROP DROP\nDUP") == [.add, .dup])
+    }
+}

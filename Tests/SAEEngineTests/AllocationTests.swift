@@ -1,0 +1,21 @@
+import CAllocationCounter
+import Models
+import SAEEngine
+import TestSupport
+import Testing
+
+@Suite struct AllocationTests {
+    @Test func `a batch of 1,000 texts allocates nothing once warm`() throws {
+        let engine = Engine(model: try Model(TinyModel.write(in: TemporaryFolder())))
+        let texts = TextBatch(GeneratedText.sentences(1000, seed: 21))
+        var workspace = engine.makeWorkspace()
+        var batch = EmbeddingBatch(dimensions: engine.dimensions)
+        let cold = sae_thread_allocations()
+        engine.embed(texts, using: &workspace, into: &batch)
+        #expect(sae_thread_allocations() > cold, "the counter counts")
+        engine.embed(texts, using: &workspace, into: &batch)
+        let before = sae_thread_allocations()
+        engine.embed(texts, using: &workspace, into: &batch)
+        #expect(sae_thread_allocations() == before)
+    }
+}
