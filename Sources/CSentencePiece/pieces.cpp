@@ -90,7 +90,6 @@ int sae_pieces_train(sae_next_text next, void *context, uint32_t vocabulary, uin
     Corpus corpus(next, context);
     std::unordered_map<std::string, std::string> options = {
         {"model_type", "unigram"},
-        {"model_prefix", "sae"},
         {"vocab_size", std::to_string(vocabulary)},
         {"num_threads", std::to_string(threads)},
         {"input_sentence_size", std::to_string(sentences)},
