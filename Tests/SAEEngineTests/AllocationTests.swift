@@ -1,12 +1,11 @@
 import CAllocationCounter
-import Models
 import SAEEngine
 import TestSupport
 import Testing
 
 @Suite struct AllocationTests {
     @Test func `a batch of 1,000 texts allocates nothing once warm`() throws {
-        let engine = Engine(model: try Model(TinyModel.write(in: TemporaryFolder())))
+        let engine = Engine(model: try TinyModel.open())
         let texts = TextBatch(GeneratedText.sentences(1000, seed: 21))
         var workspace = engine.makeWorkspace()
         var batch = EmbeddingBatch(dimensions: engine.dimensions)

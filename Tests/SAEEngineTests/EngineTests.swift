@@ -10,7 +10,7 @@ import Vectors
     private let engine: Engine
 
     init() throws {
-        model = try Model(TinyModel.write(in: TemporaryFolder()))
+        model = try TinyModel.open()
         engine = Engine(model: model)
     }
 

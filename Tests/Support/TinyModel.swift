@@ -30,6 +30,13 @@ package enum TinyModel {
         return contents
     }()
 
+    /// The model, opened from a file of its own.
+    package static func open() throws -> Model {
+        let folder = try TemporaryFolder()
+        // The mapping outlives the file.
+        return try withExtendedLifetime(folder) { try Model(write(in: folder)) }
+    }
+
     /// Writes the model into a new temporary folder and returns its path.
     package static func write(in folder: TemporaryFolder) throws -> String {
         let path = folder.path("tiny.sae")
