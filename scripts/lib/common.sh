@@ -28,7 +28,8 @@ install_packages() {
 }
 
 # What the binary is built from.
-build_packages=(libsentencepiece-dev libopenblas-dev liblapacke-dev libsystemd-dev libssl-dev zlib1g-dev pkg-config)
+# shellcheck disable=SC2034  # read by the scripts that source this file
+build_packages=(libsentencepiece-dev libopenblas-dev libsystemd-dev libssl-dev zlib1g-dev pkg-config)
 
 need_swift() {
     command -v swift >/dev/null || die "no swift in PATH: install a Swift 6.3 toolchain first"

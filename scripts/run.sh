@@ -1,0 +1,70 @@
+#!/usr/bin/env bash
+# Installs what is missing, builds, starts the daemon on loopback with the shipped model, and shows it at work.
+#
+# Usage: scripts/run.sh [--once]
+#   --once   stop the daemon after the demonstration instead of leaving it in the foreground
+. "$(dirname "$0")/lib/common.sh"
+
+once=false
+case "${1:-}" in
+    '') ;;
+    --once) once=true ;;
+    -h|--help) usage; exit 0 ;;
+    *) die "unknown argument $1 (see --help)" ;;
+esac
+install_packages "${build_packages[@]}"
+need_swift
+say "building (the first time takes some minutes)"
+swift build -c release --product sae || die "the build failed: see above"
+sae=$(swift build -c release --show-bin-path)/sae
+
+folder=$(mktemp -d)
+daemon=
+stop() {
+    if [ -n "$daemon" ] && kill -0 "$daemon" 2>/dev/null; then
+        kill -TERM "$daemon"
+        wait "$daemon" || true
+    fi
+    rm -rf "$folder"
+}
+trap stop EXIT
+trap 'exit 130' INT TERM
+
+socket=$folder/sae.sock
+say "starting the daemon on $socket"
+"$sae" serve --unix "$socket" --listen '' --http '' --drain-lame-duck-ms 0 &
+daemon=$!
+for _ in $(seq 100); do
+    [ -S "$socket" ] && break
+    kill -0 "$daemon" 2>/dev/null || die "the daemon ended: see its messages above"
+    sleep 0.1
+done
+[ -S "$socket" ] || die "the daemon was not ready within 10 seconds"
+
+cat >"$folder/texts" <<'TEXTS'
+A man is playing a guitar on the stage.
+Someone performs music in front of an audience.
+The stock market fell sharply on Monday.
+Shares lost value at the start of the week.
+How do I reset my password?
+TEXTS
+say "embedding five sentences through the socket"
+"$sae" embed --connect "unix:$socket" --input "$folder/texts" --format jsonl >"$folder/vectors"
+python3 - "$folder/texts" "$folder/vectors" <<'PYTHON'
+import json, sys
+texts = open(sys.argv[1], encoding="utf-8").read().splitlines()
+vectors = [json.loads(line)["embedding"] for line in open(sys.argv[2])]
+print("\nfirst numbers of each vector:")
+for text, vector in zip(texts, vectors):
+    print("  " + " ".join(f"{x:7.4f}" for x in vector[:6]), f" …  {text}")
+print("\nsimilarities:")
+for a, text in zip(vectors, texts):
+    print("  " + " ".join(f"{sum(x * y for x, y in zip(a, b)):6.3f}" for b in vectors), f"  {text}")
+print()
+PYTHON
+if $once; then
+    say "done; stopping the daemon"
+else
+    say "the daemon serves on $socket; try: $sae embed --connect unix:$socket 'Your text.' (Ctrl-C stops it)"
+    wait "$daemon"
+fi
