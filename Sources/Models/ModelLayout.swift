@@ -35,6 +35,7 @@ struct ModelLayout {
         }
         digest = Array(file[32..<64])
         for index in 0..<Int(u32(12)) { try readEntry(index, of: file) }
+        try checkGaps(of: file, from: tableEnd)
     }
 
     /// The bytes of a section, of exactly `byteCount` where that is known.
@@ -46,6 +47,22 @@ struct ModelLayout {
             throw .section(path: path, name: name, reason: "has \(entry.bytes.count) bytes instead of \(byteCount)")
         }
         return entry.bytes
+    }
+
+    /// Sections follow one another with zeros between, so no byte of the file is outside every check.
+    private func checkGaps(of file: UnsafeRawBufferPointer, from tableEnd: Int) throws(ModelError) {
+        var end = tableEnd
+        for entry in entries {
+            guard let base = file.baseAddress, let start = entry.bytes.baseAddress.map({ $0 - base }) else { continue }
+            guard start >= end else { throw .section(path: path, name: entry.name, reason: "overlaps another") }
+            guard file[end..<start].allSatisfy({ $0 == 0 }) else {
+                throw .header(path: path, reason: "bytes between its sections are not zero")
+            }
+            end = start + entry.bytes.count
+        }
+        guard file[end...].allSatisfy({ $0 == 0 }) else {
+            throw .header(path: path, reason: "bytes behind its sections are not zero")
+        }
     }
 
     private mutating func readEntry(_ index: Int, of file: UnsafeRawBufferPointer) throws(ModelError) {

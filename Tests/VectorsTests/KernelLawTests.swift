@@ -1,0 +1,89 @@
+import CVectorKernels
+import TestSupport
+import Testing
+import Vectors
+
+@Suite struct KernelLawTests {
+    private static let shapes = [1, 2, 7, 15, 16, 17, 31, 63, 64, 65, 127, 128, 192, 255, 256, 257, 320, 512, 769, 1024]
+    private static let counts = [0, 1, 2, 3, 5, 19, 64, 127]
+
+    /// Σ in item order by plain Swift: the definition, written a second time.
+    private static func plainSum(
+        _ rows: [Int8], _ scales: [Float], _ dimensions: Int, _ ids: [UInt32], _ weights: [Float]?
+    ) -> [UInt32] {
+        (0..<dimensions).map { d in
+            var sum: Float = 0
+            for (item, id) in ids.enumerated() {
+                let coefficient = weights.map { $0[item] * scales[Int(id)] } ?? scales[Int(id)]
+                let product = coefficient * Float(rows[Int(id) * dimensions + d])
+                sum = sum + product
+            }
+            return sum.bitPattern
+        }
+    }
+
+    @Test(arguments: InstructionSet.available)
+    func `a gather-sum has the bits of the plain loop for every shape`(set: InstructionSet) {
+        var random = SeededRandom(seed: 11)
+        for dimensions in Self.shapes {
+            let vocabulary = 40
+            let rows = (0..<vocabulary * dimensions).map { _ in Int8.random(in: -128...127, using: &random) }
+            var scales = (0..<vocabulary).map { _ in Float.random(in: 1e-4...1e-1, using: &random) }
+            scales[0] = 0
+            scales[1] = Float.leastNonzeroMagnitude * 7
+            for count in Self.counts {
+                let ids = (0..<count).map { _ in UInt32.random(in: 0..<UInt32(vocabulary), using: &random) }
+                let some = (0..<count).map { _ in Float.random(in: 0.01...50, using: &random) }
+                for weights in [nil, some] {
+                    // One guard element behind the sum must stay untouched.
+                    var sum = [Float](repeating: 3, count: dimensions + 1)
+                    sae_gather_sum_i8(set.rawValue, rows, scales, dimensions, ids, weights, count, &sum)
+                    #expect(sum.last == 3)
+                    #expect(
+                        sum.dropLast().map(\.bitPattern) == Self.plainSum(rows, scales, dimensions, ids, weights),
+                        "\(dimensions) dimensions, \(count) items")
+                }
+            }
+        }
+    }
+
+    @Test func `the sum of squares adds sixteen lanes in a fixed tree`() {
+        var random = SeededRandom(seed: 12)
+        for count in Self.shapes {
+            let x = (0..<count).map { _ in Float.random(in: -3...3, using: &random) }
+            var lanes = [Float](repeating: 0, count: 16)
+            for (d, value) in x.enumerated() {
+                let square = value * value
+                lanes[d % 16] = lanes[d % 16] + square
+            }
+            while lanes.count > 1 {
+                let half = lanes.count / 2
+                lanes = (0..<half).map { lanes[$0] + lanes[$0 + half] }
+            }
+            #expect(sae_sum_of_squares(x, count).bitPattern == lanes[0].bitPattern, "\(count) dimensions")
+        }
+    }
+
+    @Test func `normalising divides by the root of the sum of squares`() {
+        var random = SeededRandom(seed: 13)
+        for count in Self.shapes {
+            let x = (0..<count).map { _ in Float.random(in: -3...3, using: &random) }
+            let length = sae_sum_of_squares(x, count).squareRoot()
+            var unit = [Float](repeating: 0, count: count)
+            #expect(normalize(x, count: count, into: &unit))
+            #expect(unit.map(\.bitPattern) == x.map { ($0 / length).bitPattern })
+            let exact = unit.reduce(0.0) { $0 + Double($1) * Double($1) }
+            #expect(abs(exact - 1) < 1e-5)
+        }
+    }
+
+    @Test func `a dot product agrees with double precision`() {
+        let failure = forAll(seed: 14) { size, random in
+            (0..<2).map { _ in (0..<size).map { _ in Float.random(in: -1...1, using: &random) } }
+        } holds: { pair in
+            let exact = zip(pair[0], pair[1]).reduce(0.0) { $0 + Double($1.0) * Double($1.1) }
+            return abs(Double(dot(pair[0], pair[1])) - exact) < 1e-4
+        }
+        #expect(failure == nil)
+    }
+}
