@@ -1,6 +1,21 @@
 import ArgumentParser
 
-@main
+/// The command `sae`; `Entry` runs it.
 struct SAE: AsyncParsableCommand {
-    static let configuration = CommandConfiguration(commandName: "sae", abstract: "The Semantic Annealing Engine.")
+    static let configuration = CommandConfiguration(
+        commandName: "sae",
+        abstract: "The Semantic Annealing Engine: text to vectors.",
+        discussion: """
+            Examples:
+              sae embed "A cat sat on the mat." "A dog ran."
+              sae embed --input texts.txt --output vectors.npy
+
+            Exit codes: 0 success, 64 wrong usage, 65 bad input or damaged file, 66 file not found, 69 daemon \
+            not reachable, 70 internal error, 74 input or output failed, 75 overloaded or too late, 77 no \
+            permission, 78 wrong configuration.
+
+            Completions: sae --generate-completion-script bash|zsh|fish
+            """,
+        version: "0.1.0",
+        subcommands: [EmbedCommand.self])
 }

@@ -1,0 +1,127 @@
+import ArgumentParser
+import Bytes
+import Glibc
+import SAEClient
+import SAEEngine
+import Vectors
+
+/// `sae embed`: vectors of texts, in process or through a daemon.
+struct EmbedCommand: AsyncParsableCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "embed",
+        abstract: "Turn texts into vectors.",
+        discussion: """
+            Examples:
+              sae embed "A cat sat on the mat." "A dog ran."
+              sae embed --input texts.txt --output vectors.npy
+              zcat texts.txt.gz | sae embed --input - --format jsonl --dimensions 64
+              sae embed --connect tcp://127.0.0.1:7733 "A cat sat on the mat."
+
+            A file holds one text a line and may be compressed with gzip. A line without a piece (empty, or \
+            nothing but white space), or over 65,536 bytes, is an error with its number.
+            """)
+
+    @Argument(help: "Texts to embed.")
+    var texts: [String] = []
+
+    @Option(help: ArgumentHelp("Read texts from a file, one a line; - is standard input.", valueName: "file"))
+    var input: String?
+
+    @Option(help: ArgumentHelp("Write to a file, which appears when it is whole.", valueName: "file"))
+    var output: String?
+
+    @Option(help: "npy, jsonl or text. (default: npy for an output file that ends with .npy, else text)")
+    var format: EmbeddingFormat?
+
+    @Option(help: ArgumentHelp("Model file. (default: the one that comes with sae)", valueName: "file"))
+    var model: String?
+
+    @Option(help: ArgumentHelp(
+        "Ask the daemon at tcp://HOST:PORT or unix:PATH instead of computing here.", valueName: "endpoint"))
+    var connect: String?
+
+    @Option(help: "Leading dimensions to keep, normalised again. (default: all)")
+    var dimensions: Int?
+
+    @Flag(help: "Leave texts out that have no vector, and say how many.")
+    var skipInvalid = false
+
+    @Option(help: "Threads to compute on. (default: one a processor)")
+    var threads: Int?
+
+    func validate() throws {
+        guard texts.isEmpty != (input == nil) else {
+            throw ValidationError("give texts, or --input FILE (- for standard input)")
+        }
+        guard connect == nil || (model == nil && threads == nil) else {
+            throw ValidationError("--model and --threads have no meaning with --connect")
+        }
+        if let threads, !(1...256).contains(threads) { throw ValidationError("--threads is 1 to 256") }
+        if let dimensions, dimensions < 1 { throw ValidationError("--dimensions is at least 1") }
+        guard chosenFormat != .npy || output != nil else {
+            throw ValidationError("npy is written to a file: give --output FILE.npy")
+        }
+    }
+
+    func run() async throws {
+        let embedder = try await makeEmbedder()
+        let lines = try readLines()
+        var sink = try EmbeddingSink(format: chosenFormat, path: output)
+        var skipped = 0
+        // Blocks bound the memory of everything but the texts themselves.
+        for first in stride(from: 0, to: lines.count, by: blockCount) {
+            let range = first..<min(first + blockCount, lines.count)
+            let block = try await embedder.embed(lines, range)
+            for row in 0..<range.count {
+                if let reason = block.errors[row] {
+                    guard skipInvalid else { throw CommandError.text(place: place(of: range.lowerBound + row), reason: reason) }
+                    skipped += 1
+                    continue
+                }
+                let vector = block.vectors[row * block.dimensions..<(row + 1) * block.dimensions]
+                try sink.append(vector, text: lines[range.lowerBound + row], number: range.lowerBound + row + 1)
+            }
+        }
+        try sink.finish()
+        if skipped > 0 { Terminal.printNote("\(skipped) of \(lines.count) texts have no vector and were left out") }
+    }
+
+    private var chosenFormat: EmbeddingFormat { format ?? (output?.hasSuffix(".npy") == true ? .npy : .text) }
+
+    private func makeEmbedder() async throws -> any TextEmbedder {
+        if let connect {
+            return DaemonEmbedder(client: try await Client(connectingTo: connect), dimensions: dimensions ?? 0)
+        }
+        let engine = try Engine(contentsOf: try model ?? ResourceLocator.model())
+        if let dimensions, dimensions > engine.dimensions {
+            throw CommandError.usage("--dimensions \(dimensions) is more than the model's \(engine.dimensions)")
+        }
+        return LocalEmbedder(
+            engine: engine, leading: dimensions ?? engine.dimensions,
+            threads: threads ?? max(1, sysconf(Int32(_SC_NPROCESSORS_ONLN))))
+    }
+
+    private func readLines() throws -> TextLines {
+        var lines = TextLines()
+        guard let input else {
+            for text in texts { lines.append(text.utf8) }
+            return lines
+        }
+        var reader = try LineReader(input == "-" ? "/dev/stdin" : input)
+        var line: [UInt8] = []
+        while try reader.appendNext(to: &line) {
+            if line.last == UInt8(ascii: "\r") { line.removeLast() }
+            lines.append(line)
+            line.removeAll(keepingCapacity: true)
+        }
+        return lines
+    }
+
+    private func place(of index: Int) -> String {
+        guard let input else { return "text \(index + 1)" }
+        return input == "-" ? "line \(index + 1) of standard input" : "\(input), line \(index + 1)"
+    }
+}
+
+/// Texts embedded at a time.
+private let blockCount = 16_384

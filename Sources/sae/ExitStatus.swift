@@ -1,0 +1,76 @@
+import Bytes
+import Daemon
+import Diagnostics
+import Glibc
+
+/// Exit codes, by the names and numbers of BSD's sysexits.
+enum ExitStatus {
+    static let usage: Int32 = 64
+    static let badInput: Int32 = 65
+    static let noInput: Int32 = 66
+    static let unavailable: Int32 = 69
+    static let internalError: Int32 = 70
+    static let inputOutput: Int32 = 74
+    static let tryAgain: Int32 = 75
+    static let noPermission: Int32 = 77
+    static let configuration: Int32 = 78
+    /// The reader of our output went away: what a shell calls 128 + SIGPIPE.
+    static let brokenPipe: Int32 = 141
+
+    /// The code of an error of ours; nil for one of the argument parser's.
+    static func code(of error: any Error) -> Int32? {
+        if case FileError.system(_, _, let number)? = error as? FileError {
+            if number == EPIPE { return brokenPipe }
+            if (error as? FileError)?.category == .unavailable { return inputOutput }
+        }
+        if error is ConfigurationError { return configuration }
+        guard let error = error as? any UserFacingError else { return nil }
+        return code(of: error.category)
+    }
+
+    static func code(of category: ErrorCategory) -> Int32 {
+        switch category {
+        case .usage: usage
+        case .invalidInput, .corrupt, .incompatible: badInput
+        case .notFound: noInput
+        case .unavailable: unavailable
+        case .exhausted, .deadline, .cancelled: tryAgain
+        case .permission: noPermission
+        case .internal: internalError
+        }
+    }
+
+    /// What and where, and what to do about it.
+    static func text(of error: any Error) -> String {
+        guard let error = error as? any UserFacingError else { return "\(error)" }
+        return error.description
+    }
+}
+
+/// What a command itself finds wrong.
+enum CommandError: UserFacingError {
+    /// A text that has no vector: where it stands and why.
+    case text(place: String, reason: String)
+    case usage(String)
+
+    var summary: String {
+        switch self {
+        case .text(let place, let reason): "\(place): \(reason)"
+        case .usage(let message): message
+        }
+    }
+
+    var remedy: String? {
+        switch self {
+        case .text: "correct it, or leave such texts out with --skip-invalid"
+        case .usage: "see --help"
+        }
+    }
+
+    var category: ErrorCategory {
+        switch self {
+        case .text: .invalidInput
+        case .usage: .usage
+        }
+    }
+}

@@ -1,0 +1,29 @@
+import Glibc
+
+/// What differs between a person at a terminal and a file or pipe.
+enum Terminal {
+    /// True when standard error is a terminal.
+    static var isInteractive: Bool { isatty(STDERR_FILENO) == 1 }
+
+    /// Colours are for terminals, and for people who did not set NO_COLOR.
+    private static var hasColours: Bool {
+        guard isInteractive, let kind = getenv("TERM"), String(cString: kind) != "dumb" else { return false }
+        return getenv("NO_COLOR") == nil
+    }
+
+    /// One line on standard error: `sae: error: …`. Line breaks of the message become spaces.
+    static func printError(_ message: String) {
+        let line = message.split { $0.isNewline }.map { $0.drop { $0 == " " } }.joined(separator: " ")
+        let label = hasColours ? "\u{1B}[1;31merror:\u{1B}[0m" : "error:"
+        write("sae: \(label) \(line.hasPrefix("Error: ") ? String(line.dropFirst(7)) : line)\n")
+    }
+
+    /// One line on standard error that is no error.
+    static func printNote(_ message: String) { write("sae: \(message)\n") }
+
+    /// Writes to standard error, unbuffered. Nobody is left to tell when that fails.
+    static func write(_ text: String) {
+        var text = text
+        text.withUTF8 { _ = Glibc.write(STDERR_FILENO, $0.baseAddress, $0.count) }
+    }
+}

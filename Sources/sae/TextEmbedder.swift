@@ -1,0 +1,77 @@
+import Bytes
+import SAEClient
+import SAEEngine
+import Vectors
+
+/// Vectors of some texts, and for each text the reason why it has none.
+struct EmbeddedBlock {
+    /// Rows x `dimensions`, row-major; the row of a text with an error is zero.
+    var vectors: [Float]
+    var dimensions: Int
+    /// One a row; nil where the vector is good.
+    var errors: [String?]
+}
+
+/// In process or over a socket: the same vectors, to the bit.
+protocol TextEmbedder {
+    func embed(_ lines: TextLines, _ range: Range<Int>) async throws -> EmbeddedBlock
+}
+
+struct LocalEmbedder: TextEmbedder {
+    let engine: Engine
+    let leading: Int
+    let threads: Int
+
+    func embed(_ lines: TextLines, _ range: Range<Int>) async throws -> EmbeddedBlock {
+        var texts = TextBatch()
+        for index in range { texts.append(utf8: lines[index]) }
+        let batch = engine.embed(texts, threads: min(threads, max(1, range.count / 64)))
+        var vectors = batch.vectors
+        if leading < batch.dimensions {
+            var bytes: [UInt8] = []
+            batch.vectors.withUnsafeBufferPointer {
+                VectorEncoding.float32.append($0, dimensions: batch.dimensions, leading: leading, to: &bytes)
+            }
+            vectors = floats(bytes)
+        }
+        return EmbeddedBlock(
+            vectors: vectors, dimensions: leading, errors: batch.outcomes.map { Self.reason($0.status) })
+    }
+
+    private static func reason(_ status: RowStatus) -> String? {
+        switch status {
+        case .ok: nil
+        case .noPieces: "the text is empty"
+        case .tooManyBytes: "the text is longer than 65,536 bytes"
+        case .tooManyPieces: "the text has more than 16,384 pieces"
+        case .noDirection: "the text's pieces cancel each other out"
+        }
+    }
+}
+
+struct DaemonEmbedder: TextEmbedder {
+    let client: Client
+    /// 0: all of the model's.
+    let dimensions: Int
+
+    func embed(_ lines: TextLines, _ range: Range<Int>) async throws -> EmbeddedBlock {
+        var options = EmbedOptions()
+        options.dimensions = dimensions
+        let bytes = Array(lines.bytes[(range.lowerBound == 0 ? 0 : lines.ends[range.lowerBound - 1])..<lines.ends[range.upperBound - 1]])
+        let answer = try await client.embed(
+            bytes: bytes, lengths: range.map { UInt32(lines.range($0).count) }, as: .float32, options: options,
+            timeout: .seconds(60))
+        var errors = [String?](repeating: nil, count: answer.count)
+        for error in answer.errors { errors[error.index] = error.message }
+        return EmbeddedBlock(vectors: floats(answer.bytes), dimensions: answer.dimensions, errors: errors)
+    }
+}
+
+/// Little-endian binary32 numbers.
+private func floats(_ bytes: [UInt8]) -> [Float] {
+    bytes.withUnsafeBytes { raw in
+        (0..<raw.count / 4).map {
+            Float(bitPattern: UInt32(littleEndian: raw.loadUnaligned(fromByteOffset: $0 * 4, as: UInt32.self)))
+        }
+    }
+}

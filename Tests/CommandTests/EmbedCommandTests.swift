@@ -1,0 +1,94 @@
+import Bytes
+import Foundation
+import SAEEngine
+import TestSupport
+import Testing
+
+@Suite struct EmbedCommandTests {
+    let folder: TemporaryFolder
+    let model: String
+
+    init() throws {
+        folder = try TemporaryFolder()
+        model = try TinyModel.write(in: folder)
+    }
+
+    /// The vectors that the engine gives in this process.
+    private func expected(_ texts: [String]) throws -> [Float] {
+        let engine = try Engine(contentsOf: model)
+        var workspace = engine.makeWorkspace()
+        var batch = EmbeddingBatch(dimensions: engine.dimensions)
+        engine.embed(TextBatch(texts), using: &workspace, into: &batch)
+        return batch.vectors
+    }
+
+    private func numbers(_ text: String) -> [Float] {
+        text.split { $0 == " " || $0 == "\n" }.compactMap { Float($0) }
+    }
+
+    @Test func `texts become a line of numbers each, the engine's to the bit`() throws {
+        let texts = ["A cat sat on the mat.", "The dog ran."]
+        let run = try Command(["embed", "--model", model] + texts)
+        #expect(run.status == 0 && run.errors.isEmpty)
+        #expect(run.output.split(separator: "\n").count == 2)
+        #expect(numbers(run.output) == (try expected(texts)))
+    }
+
+    @Test func `standard input becomes an npy file`() throws {
+        let path = folder.path("v.npy")
+        let run = try Command(
+            ["embed", "--model", model, "--input", "-", "--output", path], input: Array("one cat\r\ntwo dogs\n".utf8))
+        #expect(run.status == 0 && run.errors.isEmpty && run.output.isEmpty)
+        let bytes = [UInt8](try Data(contentsOf: URL(fileURLWithPath: path)))
+        #expect(bytes.starts(with: [0x93] + Array("NUMPY\u{1}\u{0}".utf8)))
+        let header = String(decoding: bytes[10..<128], as: UTF8.self)
+        #expect(header.contains("'descr': '<f4'") && header.contains("(2, 256)"))
+        let values = bytes.suffix(2 * 256 * 4).withUnsafeBytes { raw in
+            (0..<512).map { Float(bitPattern: raw.loadUnaligned(fromByteOffset: $0 * 4, as: UInt32.self)) }
+        }
+        #expect(values == (try expected(["one cat", "two dogs"])))
+    }
+
+    @Test func `an empty line is an error with its number, and is left out on request`() throws {
+        let path = folder.path("texts.txt")
+        try "one cat\n \ntwo dogs\n".write(toFile: path, atomically: true, encoding: .utf8)
+        let refused = try Command(["embed", "--model", model, "--input", path])
+        #expect(refused.status == 65)
+        #expect(
+            refused.errors == "sae: error: \(path), line 2: the text is empty; "
+                + "correct it, or leave such texts out with --skip-invalid\n")
+        let skipped = try Command(["embed", "--model", model, "--input", path, "--skip-invalid"])
+        #expect(skipped.status == 0)
+        #expect(skipped.errors == "sae: 1 of 3 texts have no vector and were left out\n")
+        #expect(numbers(skipped.output) == (try expected(["one cat", "two dogs"])))
+    }
+
+    @Test func `a refused run leaves no output file`() throws {
+        let path = folder.path("v.jsonl")
+        let run = try Command(["embed", "--model", model, "--output", path, "--format", "jsonl", "a", ""])
+        #expect(run.status == 65)
+        let left = try FileManager.default.contentsOfDirectory(atPath: folder.root)
+        #expect(left == ["tiny.sae"])
+    }
+
+    @Test func `json lines hold number, text and unit vector`() throws {
+        let text = "tab\t, quote \" and \\ Ünïcödé"
+        let run = try Command(["embed", "--model", model, "--format", "jsonl", "--dimensions", "64", text])
+        #expect(run.status == 0)
+        let object = try JSONSerialization.jsonObject(with: Data(run.output.utf8)) as? [String: Any]
+        #expect(object?["text"] as? String == text)
+        #expect(object?["line"] as? Int == 1)
+        let vector = object?["embedding"] as? [Double] ?? []
+        #expect(vector.count == 64)
+        #expect(abs(vector.reduce(0) { $0 + $1 * $1 } - 1) < 1e-5)
+    }
+
+    @Test(arguments: ["1", "2", "7"]) func `threads change nothing`(threads: String) throws {
+        let path = folder.path("many.txt")
+        let texts = GeneratedText.sentences(1_500, seed: 9)
+        try texts.joined(separator: "\n").write(toFile: path, atomically: true, encoding: .utf8)
+        let run = try Command(["embed", "--model", model, "--input", path, "--threads", threads])
+        #expect(run.status == 0)
+        #expect(numbers(run.output) == (try expected(texts)))
+    }
+}

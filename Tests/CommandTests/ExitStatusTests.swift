@@ -1,0 +1,58 @@
+import Foundation
+import TestSupport
+import Testing
+
+@Suite struct ExitStatusTests {
+    @Test func `a wrong flag is one line and exit code 64`() throws {
+        for arguments in [
+            ["embed", "--no-such-flag"], ["embed"], ["embed", "text", "--input", "-"], ["no-such-command"],
+            ["embed", "a", "--format", "npy"], ["embed", "a", "--threads", "0"], ["embed", "a", "--dimensions", "0"],
+            ["embed", "a", "--connect", "tcp://127.0.0.1:1", "--model", "m"],
+        ] {
+            let run = try Command(arguments)
+            #expect(run.status == 64, "\(arguments)")
+            #expect(run.output.isEmpty, "\(arguments)")
+            #expect(run.errors.hasPrefix("sae: error: "), "\(arguments): \(run.errors)")
+            #expect(run.errors.filter { $0 == "\n" }.count == 1, "\(arguments): \(run.errors)")
+        }
+    }
+
+    @Test func `a missing model is exit code 66 and named`() throws {
+        let run = try Command(["embed", "--model", "/no/such/model.sae", "text"])
+        #expect(run.status == 66)
+        #expect(run.errors.contains("/no/such/model.sae"))
+    }
+
+    @Test func `a foreign model is exit code 65`() throws {
+        let folder = try TemporaryFolder()
+        let path = folder.path("foreign.sae")
+        try String(repeating: "not a model ", count: 100).write(toFile: path, atomically: true, encoding: .utf8)
+        let run = try Command(["embed", "--model", path, "text"])
+        #expect(run.status == 65)
+        #expect(run.errors.contains(path))
+    }
+
+    @Test func `a missing input is exit code 66`() throws {
+        let folder = try TemporaryFolder()
+        let model = try TinyModel.write(in: folder)
+        let run = try Command(["embed", "--model", model, "--input", folder.path("none.txt")])
+        #expect(run.status == 66)
+    }
+
+    @Test func `a daemon that is not there is exit code 69`() throws {
+        let folder = try TemporaryFolder()
+        let run = try Command(["embed", "--connect", "unix:\(folder.path("none.socket"))", "text"])
+        #expect(run.status == 69)
+    }
+
+    @Test func `help shows examples and completions are generated`() throws {
+        let help = try Command(["embed", "--help"])
+        #expect(help.status == 0)
+        #expect(help.output.contains("sae embed --input texts.txt --output vectors.npy"))
+        for shell in ["bash", "zsh", "fish"] {
+            let completions = try Command(["--generate-completion-script", shell])
+            #expect(completions.status == 0)
+            #expect(completions.output.contains("skip-invalid"))
+        }
+    }
+}
