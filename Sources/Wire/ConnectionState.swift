@@ -220,11 +220,17 @@ extension ConnectionState {
         case .cancel, .credit:
             try spendControl(now: now)
             guard stream <= highestStream else { throw .badFrame }
-            guard frame.header.type == .cancel, openStreams.remove(stream) != nil else { return }
+            guard openStreams.contains(stream) else { return }
+            // No unary method has a half that takes credit.
+            guard frame.header.type == .cancel else { throw .badFrame }
+            openStreams.remove(stream)
             actions.append(.cancelled(stream: stream))
             actions.append(end(stream, Failure(.cancelled, "cancelled by the client")))
         case .message, .end:
             if frame.payload.isEmpty && frame.header.type == .message { try spendControl(now: now) }
+            if frame.header.type == .end, frame.header.argument != 0 || !frame.payload.isEmpty
+                || frame.header.flags.contains(.refused)
+            { throw .badFrame }
             // Every method is unary, so the REQUEST was the client's whole half; what follows an answered or
             // refused call is read and dropped.
             guard stream <= highestStream, !openStreams.contains(stream) else { throw .badFrame }
@@ -273,11 +279,9 @@ extension ConnectionState {
         actions.append(end(header.stream, failure))
     }
 
-    /// A new stream id is odd and larger than any before.
+    /// A new stream id is larger than any before.
     private mutating func admitStreamID(_ stream: UInt32) throws(Violation) {
-        guard stream % 2 == 1, stream > highestStream, stream <= WireLimits.maximumStreamID else {
-            throw .badFrame
-        }
+        guard stream > highestStream else { throw .badFrame }
         highestStream = stream
     }
 
@@ -285,7 +289,7 @@ extension ConnectionState {
         _ frame: Frame, into actions: inout [ConnectionAction]
     ) throws(Violation) {
         let stream = frame.header.stream
-        guard stream <= highestStream, stream % 2 == 1 else { throw .badFrame }
+        guard stream <= highestStream else { throw .badFrame }
         switch frame.header.type {
         case .message:
             guard frame.header.flags.contains(.last) else { throw .badFrame }

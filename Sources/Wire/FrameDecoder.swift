@@ -17,6 +17,8 @@ package struct FrameDecoder: Sendable {
     private var buffer: [UInt8] = []
     private var start = 0
     private var header: FrameHeader?
+    /// What is wrong with `header`, told once its checksum has shown that it is not mere damage.
+    private var violation: Violation?
     private var bytesToDrop = 0
 
     package init(maximumFrameBytes: UInt32) { self.maximumFrameBytes = maximumFrameBytes }
@@ -45,14 +47,11 @@ package struct FrameDecoder: Sendable {
                 releaseIfEmpty()
                 return nil
             }
-            let parsed = try parseHeader()
-            if parsed.payloadLength > maximumFrameBytes {
-                return try oversized(parsed)
-            }
-            header = parsed
+            if let refused = try beginFrame() { return refused }
         }
         guard let header, bufferedBytes >= FrameHeader.byteCount + Int(header.payloadLength) else { return nil }
         try checkCRC(header)
+        if let violation { throw violation }
         let body = start + FrameHeader.byteCount
         let end = body + Int(header.payloadLength)
         let frame = Frame(header: header, payload: Array(buffer[body..<end]))
@@ -62,11 +61,13 @@ package struct FrameDecoder: Sendable {
         return .frame(frame)
     }
 
-    /// An idle connection holds no buffer.
+    /// An idle connection holds no more than this.
+    private static let idleBytes = 4_096
+
     private mutating func releaseIfEmpty() {
         guard start == buffer.count else { return }
         start = 0
-        if buffer.capacity > 65_536 { buffer = [] } else { buffer.removeAll(keepingCapacity: true) }
+        if buffer.capacity > Self.idleBytes { buffer = [] } else { buffer.removeAll(keepingCapacity: true) }
     }
 
     /// Wrong first bytes are refused before a whole header has arrived.
@@ -76,24 +77,46 @@ package struct FrameDecoder: Sendable {
         }
     }
 
-    private func parseHeader() throws(Violation) -> FrameHeader {
-        func field<T: FixedWidthInteger>(_ offset: Int, _: T.Type) -> T {
-            buffer.withUnsafeBytes { T(littleEndian: $0.loadUnaligned(fromByteOffset: start + offset, as: T.self)) }
+    /// Takes the header whose 28 bytes are there. Returns the event of a request that is too large.
+    private mutating func beginFrame() throws(Violation) -> Event? {
+        let (parsed, type) = parseHeader()
+        var found: Violation?
+        do throws(Violation) {
+            guard type != nil else { throw .badFrame }
+            try check(parsed)
+        } catch {
+            guard parsed.flags.contains(.crc), error != .frameTooLarge,
+                parsed.payloadLength <= maximumFrameBytes
+            else { throw error }
+            found = error
         }
-        guard let type = FrameType(rawValue: buffer[start + 4]) else { throw .badFrame }
-        var header = FrameHeader(type, stream: field(8, UInt32.self))
-        header.flags = FrameFlags(rawValue: buffer[start + 5])
-        header.method = field(6, UInt16.self)
-        header.payloadLength = field(12, UInt32.self)
-        header.messageLength = field(16, UInt32.self)
-        header.argument = field(20, UInt32.self)
-        header.crc = field(24, UInt32.self)
-        try check(header)
-        return header
+        if parsed.payloadLength > maximumFrameBytes { return try oversized(parsed) }
+        violation = found
+        header = parsed
+        return nil
+    }
+
+    /// The header and its type, which is nil when this version does not know it.
+    private func parseHeader() -> (FrameHeader, FrameType?) {
+        buffer.withUnsafeBytes { bytes in
+            func field<T: FixedWidthInteger>(_ offset: Int, _: T.Type) -> T {
+                T(littleEndian: bytes.loadUnaligned(fromByteOffset: start + offset, as: T.self))
+            }
+            let type = FrameType(rawValue: bytes[start + 4])
+            var header = FrameHeader(type ?? .ping, stream: field(8, UInt32.self))
+            header.flags = FrameFlags(rawValue: bytes[start + 5])
+            header.method = field(6, UInt16.self)
+            header.payloadLength = field(12, UInt32.self)
+            header.messageLength = field(16, UInt32.self)
+            header.argument = field(20, UInt32.self)
+            header.crc = field(24, UInt32.self)
+            return (header, type)
+        }
     }
 
     /// The rules that a header must keep whatever the state of the connection (service table "violation").
     private func check(_ header: FrameHeader) throws(Violation) {
+        if requiresCRC && !header.flags.contains(.crc) { throw .badCRC }
         let allowed: FrameFlags =
             switch header.type {
             case .request, .message: [.crc, .last]
@@ -105,12 +128,13 @@ package struct FrameDecoder: Sendable {
         guard header.type == .request || header.method == 0 else { throw .badFrame }
         guard header.flags.contains(.crc) || header.crc == 0 else { throw .badFrame }
         let onConnection = header.type == .hello || header.type == .ping || header.type == .goAway
-        guard onConnection == (header.stream == 0) else { throw .badFrame }
+        let isStreamID = header.stream % 2 == 1 && header.stream <= WireLimits.maximumStreamID
+        guard onConnection ? header.stream == 0 : isStreamID else { throw .badFrame }
         guard header.messageLength <= header.payloadLength else { throw .badFrame }
         switch header.type {
         case .hello:
-            guard header.argument == 0 else { throw .badFrame }
             guard header.payloadLength <= WireLimits.maximumHelloBytes else { throw .frameTooLarge }
+            guard header.argument == 0, header.messageLength == header.payloadLength else { throw .badFrame }
         case .message:
             guard header.argument == 0 else { throw .badFrame }
         case .cancel:
@@ -122,9 +146,10 @@ package struct FrameDecoder: Sendable {
             guard header.argument == 0, header.payloadLength == 8, header.messageLength == 0 else {
                 throw .badFrame
             }
-        case .request, .end, .goAway: break
+        case .end, .goAway:
+            guard header.messageLength == header.payloadLength else { throw .badFrame }
+        case .request: break
         }
-        if requiresCRC && !header.flags.contains(.crc) { throw .badCRC }
     }
 
     private mutating func oversized(_ header: FrameHeader) throws(Violation) -> Event {
