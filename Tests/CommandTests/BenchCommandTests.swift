@@ -1,0 +1,36 @@
+import Foundation
+import TestSupport
+import Testing
+
+@Suite struct BenchCommandTests {
+    @Test func `a measurement in process is a JSON object a thread count`() throws {
+        let folder = try TemporaryFolder()
+        let path = folder.path("texts.txt")
+        let texts = GeneratedText.sentences(300, seed: 3)
+        try texts.joined(separator: "\n").write(toFile: path, atomically: true, encoding: .utf8)
+        let run = try Command(["bench", path, "--model", try TinyModel.write(in: folder), "--threads", "1,2"])
+        #expect(run.status == 0, "\(run.errors)")
+        let rows = try run.output.split(separator: "\n").map {
+            try JSONSerialization.jsonObject(with: Data($0.utf8)) as? [String: Any] ?? [:]
+        }
+        #expect(rows.map { $0["threads"] as? Int } == [1, 2])
+        for row in rows {
+            #expect(row["texts"] as? Int == 300)
+            let rate = row["texts_per_second"] as? Int ?? 0
+            #expect(rate > 0)
+            #expect((row["minimum"] as? Int ?? .max) <= rate && rate <= (row["maximum"] as? Int ?? 0))
+        }
+    }
+
+    @Test func `wrong counts and an empty file are refused`() throws {
+        let folder = try TemporaryFolder()
+        let path = folder.path("empty.txt")
+        try "".write(toFile: path, atomically: true, encoding: .utf8)
+        for counts in ["0", "1,", "x", "-1"] {
+            #expect(try Command(["bench", path, "--threads=\(counts)"]).status == 64, "\(counts)")
+        }
+        let run = try Command(["bench", path])
+        #expect(run.status == 64)
+        #expect(run.errors.contains("holds no texts"))
+    }
+}
