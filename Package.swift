@@ -105,7 +105,7 @@ let package = Package(
         tests("Daemon", ["Daemon", "Wire", "SAEEngine", "Bytes", log]),
         tests("LoadGeneration", ["LoadGeneration"]),
         tests("Service", ["Daemon", "Transport", "Wire", "Messages", "SAEClient", "SAEEngine", "Bytes", "Evaluation"]),
-        tests("Command", ["Bytes", "Evaluation", "SAEEngine"]),
+        tests("Command", ["Models", "Vectors", "Bytes", "Evaluation", "SAEEngine"]),
         tests("Project", ["Bytes"]),
     ],
     swiftLanguageModes: [.v6],

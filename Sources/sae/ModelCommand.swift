@@ -1,0 +1,87 @@
+import ArgumentParser
+import Bytes
+import Diagnostics
+import Models
+import SAEEngine
+import Vectors
+
+/// `sae model`: what is in a model file.
+struct ModelCommand: ParsableCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "model", abstract: "Look at model files.", subcommands: [ModelInfoCommand.self])
+}
+
+/// `sae model info`: opens a model file, which checks it, and prints what it holds.
+struct ModelInfoCommand: ParsableCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "info",
+        abstract: "Check a model file and print what it holds.",
+        discussion: """
+            Examples:
+              sae model info
+              sae model info my.sae --json
+              sae model info my.sae --verify
+            """)
+
+    @Argument(help: "A model file; without it, the model that comes with the program.")
+    var file: String?
+
+    @Flag(help: "Print one JSON object.")
+    var json = false
+
+    @Flag(help: "Also compute the digest again, and embed the model's own test text.")
+    var verify = false
+
+    func run() throws {
+        let path = if let file { file } else { try ResourceLocator.model() }
+        let model = try Model(path)
+        if verify {
+            guard model.verifyDigest() else {
+                throw ModelError.header(path: path, reason: "the digest is not that of the contents")
+            }
+            try Engine(contentsOf: path).selfTest()
+        }
+        print(json ? jsonReport(model, path) : textReport(model, path))
+    }
+
+    private func textReport(_ model: Model, _ path: String) -> String {
+        var lines = [
+            ("file", path), ("name", model.name), ("dimensions", "\(model.dimensions)"),
+            ("pieces", "\(model.lexemes.count)"), ("digest", hexadecimal(model.digest)),
+        ]
+        lines += model.sections.map { ("section \($0.name)", "\($0.bytes) bytes") }
+        lines += model.provenance.map { ($0.key, $0.value) }
+        if verify { lines.append(("verified", "digest and self-test")) }
+        let width = lines.map(\.0.count).max() ?? 0
+        return lines.map { key, value in
+            key + String(repeating: " ", count: width - key.count + 2) + value
+        }.joined(separator: "\n")
+    }
+
+    private func jsonReport(_ model: Model, _ path: String) -> String {
+        let sections = model.sections.map { "\(quoted($0.name)):\($0.bytes)" }
+        let provenance = model.provenance.map { "\(quoted($0.key)):\(quoted($0.value))" }
+        let fields = [
+            "\"file\":\(quoted(path))", "\"name\":\(quoted(model.name))", "\"dimensions\":\(model.dimensions)",
+            "\"pieces\":\(model.lexemes.count)", "\"digest\":\(quoted(hexadecimal(model.digest)))",
+            "\"sections\":{\(sections.joined(separator: ","))}",
+            "\"provenance\":{\(provenance.joined(separator: ","))}", "\"verified\":\(verify)",
+        ]
+        return "{\(fields.joined(separator: ","))}"
+    }
+
+    /// A string of JSON (RFC 8259, section 7).
+    private func quoted(_ text: String) -> String {
+        var result = "\""
+        for scalar in text.unicodeScalars {
+            switch scalar {
+            case "\"", "\\": result += "\\\(scalar)"
+            case "\u{0}"..<" ":
+                let hex = String(scalar.value, radix: 16)
+                result += "\\u" + String(repeating: "0", count: 4 - hex.count) + hex
+            default: result.unicodeScalars.append(scalar)
+            }
+        }
+        return result + "\""
+    }
+}
