@@ -17,5 +17,5 @@ struct SAE: AsyncParsableCommand {
             Completions: sae --generate-completion-script bash|zsh|fish
             """,
         version: "0.1.0",
-        subcommands: [EmbedCommand.self, BenchCommand.self, ModelCommand.self])
+        subcommands: [EmbedCommand.self, BenchCommand.self, ModelCommand.self, ServeCommand.self])
 }

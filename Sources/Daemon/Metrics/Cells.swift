@@ -54,5 +54,5 @@ package final class LabelledCounter: Sendable {
 
     /// The counter of `name`; an unforeseen one counts under the last name.
     package subscript(name: String) -> Counter { cells[names.firstIndex(of: name) ?? names.count - 1] }
-    package subscript(index: Int) -> Counter { cells[index] }
+    package subscript(_ index: Int) -> Counter { cells[index] }
 }

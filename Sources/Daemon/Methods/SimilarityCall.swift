@@ -1,0 +1,99 @@
+import Messages
+import SAEEngine
+import Synchronization
+import Transport
+import Vectors
+import Wire
+
+/// Similarity: the vectors of all texts, then the matrix of their cosines.
+final class SimilarityCall: Request, @unchecked Sendable {
+    private let left: Int
+    private let dimensions: Int
+    private let generation: UInt64
+    private let limits: TextLimits
+    private let vectors: SendBuffer
+    private let firstBad = Mutex<(index: Int, failure: Failure)?>(nil)
+
+    /// Rows and columns of the matrix: the first `left` texts against the others, or all against all.
+    static func shape(count: Int, left: Int) -> (rows: Int, columns: Int) {
+        left == 0 ? (count, count) : (left, count - left)
+    }
+
+    init(
+        _ arrived: Arrival, on connection: ServerConnection, texts: TextBatch,
+        request: Sae_V1_SimilarityRequest, dimensions: Int, limits: TextLimits, generation: UInt64
+    ) {
+        left = Int(request.left)
+        self.dimensions = dimensions
+        self.limits = limits
+        self.generation = generation
+        let count = request.lengths.count
+        vectors = SendBuffer(headroom: 0, count: count * dimensions * 4)
+        let (rows, columns) = Self.shape(count: count, left: left)
+        super.init(
+            arrived, on: connection, texts: texts, lengths: request.lengths,
+            answerBytes: rows * columns * 4 + count * dimensions * 4 + 256)
+    }
+
+    override func compute(_ range: Range<Int>, at desk: Desk) {
+        desk.embed(self, range, limits: limits) { rows, outcomes, width in
+            var bytes: [UInt8] = []
+            VectorEncoding.float32.append(rows, dimensions: width, leading: dimensions, to: &bytes)
+            let target = UnsafeMutableRawBufferPointer(rebasing: vectors.body[(range.lowerBound * dimensions * 4)...])
+            target.copyBytes(from: bytes)
+            for (offset, outcome) in outcomes.enumerated() {
+                guard let failure = Failure(row: outcome.status, limits) else { continue }
+                let index = range.lowerBound + offset
+                firstBad.withLock { bad in
+                    if bad.map({ index < $0.index }) ?? true { bad = (index, failure) }
+                }
+            }
+        }
+    }
+
+    override func answer() throws(Failure) -> Answer {
+        if let (index, failure) = firstBad.withLock({ $0 }) {
+            throw Failure(
+                failure.code, "text \(index): \(failure.message)", limit: failure.limit,
+                value: failure.limitValue)
+        }
+        countTexts(lengths.count, RowNotes())
+        let (rows, columns) = Self.shape(count: lengths.count, left: left)
+        let output = SendBuffer(headroom: Answer.headroom, count: rows * columns * 4)
+        let unit = vectors.body.bindMemory(to: Float.self)
+        let cells = output.body.bindMemory(to: Float.self)
+        for row in 0..<rows {
+            for column in 0..<columns {
+                cells[row * columns + column] = dot(unit, row, left + column)
+            }
+        }
+        var writer = FieldWriter()
+        writer.number(1, UInt64(rows))
+        writer.number(2, UInt64(columns))
+        writer.fixed64(3, generation)
+        return Answer(message: writer.bytes, attachment: output)
+    }
+
+    /// The cosine of two unit rows: eight running sums, added in order.
+    private func dot(_ rows: UnsafeMutableBufferPointer<Float>, _ a: Int, _ b: Int) -> Float {
+        let a = a * dimensions, b = b * dimensions
+        var sums = SIMD8<Float>(repeating: 0)
+        var index = 0
+        while index + 8 <= dimensions {
+            var x = SIMD8<Float>(), y = SIMD8<Float>()
+            for lane in 0..<8 {
+                x[lane] = rows[a + index + lane]
+                y[lane] = rows[b + index + lane]
+            }
+            sums += x * y
+            index += 8
+        }
+        var total: Float = 0
+        for lane in 0..<8 { total += sums[lane] }
+        while index < dimensions {
+            total += rows[a + index] * rows[b + index]
+            index += 1
+        }
+        return total
+    }
+}

@@ -1,0 +1,83 @@
+import FoundationEssentials
+import Messages
+import SAEEngine
+import SwiftProtobuf
+import Synchronization
+import Transport
+import Wire
+
+/// Tokenize: ids, and on request the pieces and their spans in the original text.
+final class TokenizeCall: Request, @unchecked Sendable {
+    private let wantText: Bool
+    private let wantSpans: Bool
+    private let generation: UInt64
+    private let limits: TextLimits
+    private let results: Mutex<[Sae_V1_TextPieces]>
+    private let notes = Mutex(RowNotes())
+
+    /// Most bytes of an answer: a piece is at least a byte of text, and an id, a span and its text take up to
+    /// 20 bytes beside it.
+    static func answerBytes(_ request: Sae_V1_TokenizeRequest) -> Int {
+        let bytes = request.lengths.reduce(0) { $0 + Int($1) }
+        return bytes * (request.wantText || request.wantSpans ? 20 : 4) + 64 * request.lengths.count + 256
+    }
+
+    init(
+        _ arrived: Arrival, on connection: ServerConnection, texts: TextBatch,
+        request: Sae_V1_TokenizeRequest, limits: TextLimits, generation: UInt64
+    ) {
+        wantText = request.wantText
+        wantSpans = request.wantSpans
+        self.limits = limits
+        self.generation = generation
+        results = Mutex([Sae_V1_TextPieces](repeating: .init(), count: request.lengths.count))
+        super.init(
+            arrived, on: connection, texts: texts, lengths: request.lengths,
+            answerBytes: Self.answerBytes(request))
+    }
+
+    override func compute(_ range: Range<Int>, at desk: Desk) {
+        for index in range where !isStopped {
+            guard Int(lengths[index]) <= limits.maximumTextBytes else {
+                note(index, .tooManyBytes)
+                continue
+            }
+            let (ids, begins, ends) = desk.tokenize(self, index)
+            guard !ids.isEmpty else {
+                note(index, .noPieces)
+                continue
+            }
+            guard ids.count <= limits.maximumPieces else {
+                note(index, .tooManyPieces)
+                continue
+            }
+            var pieces = Sae_V1_TextPieces()
+            pieces.ids = ids
+            if wantText { pieces.pieces = ids.map { Data(desk.piece($0)) } }
+            if wantSpans { (pieces.begins, pieces.ends) = (begins, ends) }
+            results.withLock { $0[index] = pieces }
+        }
+    }
+
+    private func note(_ index: Int, _ status: RowStatus) {
+        guard let failure = Failure(row: status, limits) else { return }
+        notes.withLock { $0.errors.append((index, failure)) }
+    }
+
+    override func answer() throws(Failure) -> Answer {
+        let notes = notes.withLock { $0 }
+        countTexts(lengths.count, notes)
+        var response = Sae_V1_TokenizeResponse()
+        response.texts = results.withLock { $0 }
+        response.generation = generation
+        response.errors = notes.errors.sorted { $0.index < $1.index }.map { index, failure in
+            .with {
+                $0.index = UInt32(index)
+                $0.code = failure.code.rawValue
+                $0.message = failure.message
+                $0.limit = failure.limit
+            }
+        }
+        return Answer(message: wireBytes(response), attachment: nil)
+    }
+}

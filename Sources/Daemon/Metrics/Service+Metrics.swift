@@ -1,0 +1,43 @@
+import Dispatch
+import Transport
+
+extension Service {
+    /// The page of `/metrics`: counters, and gauges computed now from what they describe.
+    package func metricsPage() -> String {
+        var page = MetricsPage()
+        let generation = String(methods.generation, radix: 16)
+        page.gauge("sae_build_info", "What runs.", labels: "version=\"\(Version.current)\"", 1)
+        page.gauge("sae_generation_info", "What serves.", labels: "generation=\"\(generation)\"", 1)
+        page.gauge("sae_ready", "As /readyz.", state == .serving ? 1 : 0)
+        page.gauge("sae_draining", "Between SIGTERM and the end.", state == .lameDuck || state == .draining ? 1 : 0)
+        metrics.write(to: &page)
+        let load = scheduler.current
+        page.gauge("sae_queue_texts", "Texts waiting.", load.texts)
+        page.gauge("sae_queue_pieces", "Estimated pieces waiting.", load.pieces)
+        let wait = Double(admission.predictedWait.nanoseconds) * 1e-9
+        page.gauge("sae_queue_wait_seconds", "Predicted wait of a new request.", wait)
+        page.gauge("sae_workers", "Worker threads.", workers.count)
+        page.gauge("sae_buffer_bytes", "Payloads, reservations and unsent output.", admission.bufferedBytes)
+        var counts: [TransportName: (connections: Int, streams: Int)] = [:]
+        for lane in lanes {
+            for (transport, count) in lane.ioQueue.queue.sync(execute: { lane.counts() }) {
+                let before = counts[transport] ?? (0, 0)
+                counts[transport] = (before.connections + count.connections, before.streams + count.streams)
+            }
+        }
+        page.header("sae_connections", "gauge", "Connections open.")
+        for transport in TransportName.allCases {
+            page.line("sae_connections", "transport=\"\(transport.label)\"", counts[transport]?.connections ?? 0)
+        }
+        page.header("sae_streams", "gauge", "Requests under way.")
+        for transport in TransportName.allCases {
+            page.line("sae_streams", "transport=\"\(transport.label)\"", counts[transport]?.streams ?? 0)
+        }
+        let now = monotonicNanoseconds()
+        let oldest = lanes.map { now - min(now, $0.ioQueue.lastTurnNanoseconds) }.max() ?? 0
+        let lag = max(oldest, workers.longestSlice(now).nanoseconds)
+        page.gauge("sae_watchdog_lag_seconds", "Since the slowest queue or worker advanced.", Double(lag) * 1e-9)
+        ProcessMetrics.write(to: &page)
+        return page.text
+    }
+}

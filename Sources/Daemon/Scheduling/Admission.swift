@@ -1,0 +1,91 @@
+import Synchronization
+import Transport
+import Wire
+
+/// Where the daemon is in its life.
+package enum ServiceState: Int, Sendable {
+    case starting, serving, lameDuck, draining, stopped
+
+    /// Requests are taken.
+    var takesRequests: Bool { self == .serving || self == .lameDuck }
+
+    package var label: String {
+        switch self {
+        case .starting: "starting"
+        case .serving: "serving"
+        case .lameDuck, .draining: "draining"
+        case .stopped: "stopped"
+        }
+    }
+}
+
+/// Accepts a call into the bounded queues, or refuses it at once with the limit that it met.
+final class Admission: Sendable {
+    private let configuration: Configuration
+    private let workerCount: Int
+    private let scheduler: Scheduler
+    private let state = Atomic<Int>(ServiceState.starting.rawValue)
+    /// Payloads, reservations and unsent output of all connections.
+    private let buffered = Atomic<Int>(0)
+
+    init(_ configuration: Configuration, workerCount: Int, scheduler: Scheduler) {
+        self.configuration = configuration
+        self.workerCount = workerCount
+        self.scheduler = scheduler
+    }
+
+    var serviceState: ServiceState { ServiceState(rawValue: state.load(ordering: .acquiring)) ?? .stopped }
+    func enter(_ next: ServiceState) { state.store(next.rawValue, ordering: .releasing) }
+
+    /// Bytes now counted against `limits.max_buffer_bytes`.
+    var bufferedBytes: Int { buffered.load(ordering: .relaxed) }
+    func account(_ change: Int) { buffered.wrappingAdd(change, ordering: .relaxed) }
+
+    /// What a queue of now would make a new request wait.
+    var predictedWait: Duration {
+        let load = scheduler.current
+        return .nanoseconds(Int64(Double(load.pieces) * load.nanosecondsAPiece / Double(workerCount)))
+    }
+
+    /// The first check: it needs nothing but the header.
+    func checkState() throws(Failure) {
+        let state = serviceState
+        guard state.takesRequests else {
+            throw Failure(.unavailable, "the daemon is \(state.label)", retryAfter: 1_000, isRefused: true)
+        }
+    }
+
+    /// The checks after the stream count, in the order of the specification (section 4).
+    ///
+    /// - Parameters:
+    ///   - answerBytes: most bytes of the answer.
+    ///   - connectionBytes: answers reserved and output unsent on the same connection.
+    ///   - remaining: nanoseconds to the deadline.
+    func reserve(
+        texts: Int, pieces: Int, answerBytes: Int, connectionBytes: Int, remaining: UInt64
+    ) throws(Failure) {
+        let wait = predictedWait
+        func refusal(_ limit: String, _ value: Int) -> Failure {
+            let retry = min(max(wait.milliseconds, 10), 1_000)
+            return Failure(
+                .resourceExhausted, "the daemon is at a limit", limit: limit, value: UInt64(value),
+                retryAfter: UInt32(retry), isRefused: true)
+        }
+        guard connectionBytes + answerBytes <= configuration.maximumConnectionOutputBytes else {
+            throw refusal("limits.max_connection_output_bytes", configuration.maximumConnectionOutputBytes)
+        }
+        guard bufferedBytes + answerBytes <= configuration.maximumBufferBytes else {
+            throw refusal("limits.max_buffer_bytes", configuration.maximumBufferBytes)
+        }
+        let load = scheduler.current
+        guard load.texts + texts <= configuration.queueMaximumTexts else {
+            throw refusal("queue.max_texts", configuration.queueMaximumTexts)
+        }
+        guard load.pieces + pieces <= configuration.queueMaximumPieces else {
+            throw refusal("queue.max_pieces", configuration.queueMaximumPieces)
+        }
+        guard wait <= configuration.queueMaximumWait, load.pieces == 0 || wait.nanoseconds < remaining else {
+            throw refusal("queue.max_wait_ms", configuration.queueMaximumWait.milliseconds)
+        }
+    }
+}

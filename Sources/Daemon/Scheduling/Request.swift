@@ -1,0 +1,119 @@
+import SAEEngine
+import Synchronization
+import Transport
+import Wire
+
+/// A call, when it came, and when its time is over; monotonic nanoseconds.
+struct Arrival: Sendable {
+    var call: Call
+    var time: UInt64
+    var deadline: UInt64
+}
+
+/// One admitted call from arrival to its terminal frame. Subclasses say what is computed for a slice of its
+/// texts and how the answer looks.
+///
+/// Safe as `Sendable`: what is set at the start does not change; `nextText` and `queue` belong to the
+/// scheduler's lock; slices write disjoint rows; the rest is atomic or behind a lock.
+class Request: @unchecked Sendable {
+    let stream: UInt32
+    let method: Method
+    let usesCRC: Bool
+    let connection: ServerConnection
+    /// When the request was complete, and when its time is over; monotonic nanoseconds.
+    let arrival: UInt64
+    let deadline: UInt64
+    /// The texts, end to end.
+    let texts: TextBatch
+    /// Bytes of each text.
+    let lengths: [UInt32]
+    /// What was reserved for the answer.
+    let answerBytes: Int
+
+    /// The first text that no worker has taken (scheduler's lock).
+    var nextText = 0
+    /// Payload and reservation counted against `limits.max_buffer_bytes` while the request is open.
+    let heldBytes: Int
+
+    private let unfinished: Atomic<Int>
+    private let stopped = Atomic<Bool>(false)
+    private let firstStart = Atomic<UInt64>(0)
+    private let computed = Atomic<UInt64>(0)
+
+    init(
+        _ arrived: Arrival, on connection: ServerConnection, texts: TextBatch, lengths: [UInt32],
+        answerBytes: Int
+    ) {
+        stream = arrived.call.stream
+        method = arrived.call.method
+        usesCRC = arrived.call.usesCRC
+        self.connection = connection
+        arrival = arrived.time
+        deadline = arrived.deadline
+        self.texts = texts
+        self.lengths = lengths
+        self.answerBytes = answerBytes
+        heldBytes = arrived.call.frame.payload.count + answerBytes
+        unfinished = Atomic(lengths.count)
+    }
+
+    /// Computes the texts of `range`, on a worker.
+    func compute(_ range: Range<Int>, at desk: Desk) {}
+
+    /// The answer, once every text is computed; a failure when the call as a whole cannot be answered.
+    func answer() throws(Failure) -> Answer { throw Failure(.internal, "nothing to answer") }
+
+    /// True once nobody waits for the answer: workers leave what is left.
+    var isStopped: Bool { stopped.load(ordering: .relaxed) }
+    func stop() { stopped.store(true, ordering: .relaxed) }
+
+    /// Called by the worker that took its first slice.
+    func began(_ now: UInt64) {
+        _ = firstStart.compareExchange(expected: 0, desired: now, ordering: .relaxed)
+    }
+
+    /// Called after a slice; true for the slice that was the last to finish.
+    func finished(_ count: Int, nanoseconds: UInt64) -> Bool {
+        computed.wrappingAdd(nanoseconds, ordering: .relaxed)
+        return unfinished.wrappingSubtract(count, ordering: .acquiringAndReleasing).newValue == 0
+    }
+
+    /// Time from arrival to the first slice, and time computing, in microseconds.
+    var queueMicroseconds: Int {
+        let start = firstStart.load(ordering: .relaxed)
+        return start > arrival ? Int((start - arrival) / 1_000) : 0
+    }
+    var computeMicroseconds: Int { Int(computed.load(ordering: .relaxed) / 1_000) }
+
+    /// The estimate that admission and the scheduler reckon with, for a text of `bytes` bytes.
+    static func estimatedPieces(_ bytes: UInt32) -> Int { (Int(bytes) + 3) / 4 + 1 }
+
+    lazy var estimatedPieceCount: Int = lengths.reduce(0) { $0 + Self.estimatedPieces($1) }
+}
+
+/// What a computed answer consists of.
+struct Answer: Sendable {
+    /// Protobuf bytes of the message.
+    var message: [UInt8]
+    /// The attachment, with headroom for header and message before it; nil when there is none.
+    var attachment: SendBuffer?
+
+    /// Room for a header and the message of an answer without row errors.
+    static let headroom = 256
+
+    /// The whole frame, ready to send.
+    func frame(stream: UInt32, withCRC: Bool) -> [SendBuffer] {
+        var header = FrameHeader(.message, stream: stream)
+        header.flags = [.last]
+        guard let attachment else {
+            var bytes: [UInt8] = []
+            FrameEncoder.append(header, message: message, withCRC: withCRC, to: &bytes)
+            return [SendBuffer(bytes)]
+        }
+        var head = FrameEncoder.head(
+            header, message: message, attachment: UnsafeRawBufferPointer(attachment.body), withCRC: withCRC)
+        head += message
+        if attachment.prepend(head) { return [attachment] }
+        return [SendBuffer(head), attachment]
+    }
+}

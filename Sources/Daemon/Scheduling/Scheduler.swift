@@ -1,0 +1,200 @@
+import Glibc
+import Synchronization
+import Transport
+import Wire
+
+/// Some consecutive texts of one request: what a worker takes at once.
+struct Slice {
+    let request: Request
+    let range: Range<Int>
+    let pieces: Int
+}
+
+/// The waiting requests of one connection.
+///
+/// Safe as `Sendable`: touched under the scheduler's lock only.
+final class RequestQueue: @unchecked Sendable {
+    fileprivate var requests: [Request] = []
+    fileprivate var deficit = 0
+    fileprivate var isActive = false
+}
+
+/// The queues of all connections, served in fair order: deficit round robin, one bounded slice a turn. An idle
+/// worker takes a request the moment it comes; busy ones batch by themselves.
+final class Scheduler: @unchecked Sendable {
+    struct Limits: Sendable {
+        var maximumTexts: Int
+        var maximumPieces: Int
+        /// Estimated pieces that a connection's turn adds to its deficit (service section 4).
+        var quantum = 2_048
+    }
+
+    /// What waits now.
+    struct Load: Sendable {
+        var texts = 0
+        var pieces = 0
+        var nanosecondsAPiece = 0.0
+        var idleWorkers = 0
+    }
+
+    private let limits: Limits
+    private let onDropped: @Sendable (Request, StatusCode) -> Void
+    private var lock = UnsafeMutablePointer<pthread_mutex_t>.allocate(capacity: 1)
+    private var wakeup = UnsafeMutablePointer<pthread_cond_t>.allocate(capacity: 1)
+    private var active: [RequestQueue] = []
+    private var load = Load()
+    private var isStopped = false
+
+    /// `onDropped` is called, outside the lock, for a request whose deadline passed while it waited.
+    init(limits: Limits, onDropped: @escaping @Sendable (Request, StatusCode) -> Void) {
+        self.limits = limits
+        self.onDropped = onDropped
+        pthread_mutex_init(lock, nil)
+        pthread_cond_init(wakeup, nil)
+    }
+
+    deinit {
+        pthread_cond_destroy(wakeup)
+        pthread_mutex_destroy(lock)
+        wakeup.deallocate()
+        lock.deallocate()
+    }
+
+    /// Queued texts and pieces, and the moving average of the time a piece takes.
+    var current: Load { locked { load } }
+
+    func add(_ request: Request, to queue: RequestQueue) {
+        locked {
+            queue.requests.append(request)
+            load.texts += request.lengths.count
+            load.pieces += request.estimatedPieceCount
+            activate(queue)
+            if load.idleWorkers > 0 { pthread_cond_signal(wakeup) }
+        }
+    }
+
+    /// Takes out of `queue` what nobody waits for any more. Slices already taken stop at their next text.
+    func remove(_ request: Request, from queue: RequestQueue) {
+        request.stop()
+        locked {
+            guard let index = queue.requests.firstIndex(where: { $0 === request }) else { return }
+            queue.requests.remove(at: index)
+            forget(request)
+        }
+    }
+
+    /// Waits for the next slice in fair order; nil when the scheduler has stopped.
+    func nextSlice() -> Slice? {
+        while true {
+            var late: [Request] = []
+            let slice: Slice?? = locked {
+                while true {
+                    if isStopped { return .some(nil) }
+                    if let slice = takeSlice(dropping: &late) { return slice }
+                    if !late.isEmpty { return nil }
+                    load.idleWorkers += 1
+                    pthread_cond_wait(wakeup, lock)
+                    load.idleWorkers -= 1
+                }
+            }
+            for request in late { onDropped(request, .deadlineExceeded) }
+            if let slice { return slice }
+        }
+    }
+
+    /// Records what a slice took, for the predicted wait.
+    func measured(_ slice: Slice, nanoseconds: UInt64) {
+        let sample = Double(nanoseconds) / Double(max(slice.pieces, 1))
+        locked {
+            load.nanosecondsAPiece = load.nanosecondsAPiece == 0 ? sample : load.nanosecondsAPiece * 0.95 + sample * 0.05
+        }
+    }
+
+    /// Lets every worker go.
+    func stop() {
+        locked {
+            isStopped = true
+            pthread_cond_broadcast(wakeup)
+        }
+    }
+
+    private func takeSlice(dropping late: inout [Request]) -> Slice? {
+        let now = monotonicNanoseconds()
+        while let queue = active.first {
+            guard let request = queue.requests.first else {
+                deactivateFirst()
+                continue
+            }
+            if now >= request.deadline {
+                queue.requests.removeFirst()
+                request.stop()
+                forget(request)
+                late.append(request)
+                continue
+            }
+            if queue.deficit <= 0 { queue.deficit += limits.quantum }
+            if queue.deficit <= 0 {
+                rotate()
+                continue
+            }
+            let budget = active.count == 1 ? limits.maximumPieces : min(queue.deficit, limits.maximumPieces)
+            let slice = cut(request, budget: budget)
+            queue.deficit = active.count == 1 ? 0 : queue.deficit - slice.pieces
+            if request.nextText == request.lengths.count { queue.requests.removeFirst() }
+            if queue.requests.isEmpty {
+                deactivateFirst()
+            } else if queue.deficit <= 0 {
+                rotate()
+            }
+            if load.idleWorkers > 0 && !active.isEmpty { pthread_cond_signal(wakeup) }
+            return slice
+        }
+        return nil
+    }
+
+    /// The next texts of `request` within `budget` pieces, at least one.
+    private func cut(_ request: Request, budget: Int) -> Slice {
+        let first = request.nextText
+        var end = first, pieces = 0
+        while end < request.lengths.count, end - first < limits.maximumTexts {
+            let cost = Request.estimatedPieces(request.lengths[end])
+            if end > first && pieces + cost > budget { break }
+            pieces += cost
+            end += 1
+        }
+        request.nextText = end
+        load.texts -= end - first
+        load.pieces -= pieces
+        return Slice(request: request, range: first..<end, pieces: pieces)
+    }
+
+    /// Takes the untaken texts of `request` out of the totals.
+    private func forget(_ request: Request) {
+        for length in request.lengths[request.nextText...] {
+            load.texts -= 1
+            load.pieces -= Request.estimatedPieces(length)
+        }
+        request.nextText = request.lengths.count
+    }
+
+    private func activate(_ queue: RequestQueue) {
+        guard !queue.isActive else { return }
+        queue.isActive = true
+        queue.deficit = 0
+        active.append(queue)
+    }
+
+    private func deactivateFirst() {
+        let queue = active.removeFirst()
+        queue.isActive = false
+        queue.deficit = 0
+    }
+
+    private func rotate() { active.append(active.removeFirst()) }
+
+    private func locked<R>(_ body: () -> R) -> R {
+        pthread_mutex_lock(lock)
+        defer { pthread_mutex_unlock(lock) }
+        return body()
+    }
+}

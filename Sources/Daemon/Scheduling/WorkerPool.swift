@@ -1,0 +1,102 @@
+import CPosix
+import Glibc
+import SAEEngine
+import Synchronization
+import Transport
+
+/// Threads of our own that compute slices, each at a desk with its engine workspace.
+final class WorkerPool: Sendable {
+    private let threads: [Worker]
+
+    init(
+        count: Int, engine: Engine, scheduler: Scheduler, metrics: Metrics,
+        onFinished: @escaping @Sendable (Request) -> Void
+    ) {
+        threads = (0..<count).map { _ in
+            Worker(engine: engine, scheduler: scheduler, metrics: metrics, onFinished: onFinished)
+        }
+        for worker in threads { worker.start() }
+    }
+
+    var count: Int { threads.count }
+
+    /// How long the slowest worker has been at its slice.
+    func longestSlice(_ now: UInt64) -> Duration {
+        .nanoseconds(Int64(threads.map { $0.busyNanoseconds(now) }.max() ?? 0))
+    }
+
+    /// Waits for the threads to end, after the scheduler has stopped.
+    func join() { for worker in threads { worker.join() } }
+}
+
+/// One thread and what it needs.
+private final class Worker: Sendable {
+    private let engine: Engine
+    private let scheduler: Scheduler
+    private let metrics: Metrics
+    private let onFinished: @Sendable (Request) -> Void
+    /// Start of the slice under way, or 0.
+    private let busySince = Atomic<UInt64>(0)
+    private let thread = Mutex<pthread_t?>(nil)
+
+    init(
+        engine: Engine, scheduler: Scheduler, metrics: Metrics, onFinished: @escaping @Sendable (Request) -> Void
+    ) {
+        self.engine = engine
+        self.scheduler = scheduler
+        self.metrics = metrics
+        self.onFinished = onFinished
+    }
+
+    func start() {
+        var attributes = pthread_attr_t()
+        pthread_attr_init(&attributes)
+        // sentencepiece and protobuf are content with far less; memory is touched only as it is used.
+        pthread_attr_setstacksize(&attributes, 2 << 20)
+        var started = pthread_t()
+        let context = Unmanaged.passRetained(self).toOpaque()
+        let result = pthread_create(&started, &attributes, { context in
+            guard let context else { return nil }
+            Unmanaged<Worker>.fromOpaque(context).takeRetainedValue().run()
+            return nil
+        }, context)
+        pthread_attr_destroy(&attributes)
+        precondition(result == 0, "no thread for a worker")
+        thread.withLock { $0 = started }
+    }
+
+    func join() {
+        guard let thread = thread.withLock({ thread in defer { thread = nil }; return thread }) else { return }
+        pthread_join(thread, nil)
+    }
+
+    func busyNanoseconds(_ now: UInt64) -> UInt64 {
+        let since = busySince.load(ordering: .relaxed)
+        return since == 0 || now < since ? 0 : now - since
+    }
+
+    private func run() {
+        let desk = Desk(engine)
+        while let slice = scheduler.nextSlice() {
+            let start = monotonicNanoseconds()
+            busySince.store(start, ordering: .relaxed)
+            slice.request.began(start)
+            if !slice.request.isStopped { slice.request.compute(slice.range, at: desk) }
+            let end = monotonicNanoseconds()
+            busySince.store(0, ordering: .relaxed)
+            record(slice, nanoseconds: end - start, desk)
+            if slice.request.finished(slice.range.count, nanoseconds: end - start) { onFinished(slice.request) }
+        }
+    }
+
+    private func record(_ slice: Slice, nanoseconds: UInt64, _ desk: Desk) {
+        if !slice.request.isStopped { scheduler.measured(slice, nanoseconds: nanoseconds) }
+        metrics.workerBusyNanoseconds.add(Int(nanoseconds))
+        metrics.batchTexts.observe(slice.range.count)
+        let counts = desk.takeCounts()
+        metrics.pieces.add(counts.pieces)
+        metrics.textBytes.add(counts.bytes)
+        metrics.cacheLookups[0].add(counts.hits)
+        metrics.cacheLookups[1].add(counts.misses)
+    }
+}

@@ -1,0 +1,309 @@
+import Messages
+import Synchronization
+import Transport
+import Wire
+
+/// One client's connection: drives the protocol's rules with what the socket brings, owns the requests under
+/// way, and keeps the connection's times.
+///
+/// Safe as `Sendable`: everything but `completions` is touched on the connection's I/O queue only.
+final class ServerConnection: @unchecked Sendable {
+    let id: UInt64
+    let transport: TransportName
+    /// Who is on the other side, as logs name it: `uid:N` or the transport's name.
+    let peer: String
+    unowned let service: Service
+    private let lane: Lane
+    private let socket: Connection
+    private var state: ConnectionState
+    private let queue = RequestQueue()
+    private var open: [UInt32: Request] = [:]
+    private let completions = Mutex<[(Request, Result<[SendBuffer], Failure>)]>([])
+
+    private let created = monotonicNanoseconds()
+    private let maximumAge: UInt64
+    private var lastCall: UInt64
+    private var frameStarted: UInt64?
+    private var pinged: UInt64?
+    private var heldBytes = 0
+    private var accounted = 0
+    private var received: UInt64 = 0, sent: UInt64 = 0
+    private var inputEnded = false
+    private var closeReason: String?
+    private(set) var hasOpened = false
+
+    init(
+        _ descriptor: Int32, id: UInt64, transport: TransportName, peer: String, lane: Lane, service: Service
+    ) {
+        self.id = id
+        self.transport = transport
+        self.peer = peer
+        self.lane = lane
+        self.service = service
+        socket = Connection(Socket(adopting: descriptor), on: lane.ioQueue)
+        state = ConnectionState(role: .server, limits: service.wireLimits, hello: service.hello(connection: id))
+        // Give or take a tenth, so that connections of one moment do not end in one moment.
+        let age = service.configuration.maximumConnectionAge.nanoseconds
+        maximumAge = age == 0 ? .max : age / 10 * 9 + UInt64.random(in: 0...(age / 5))
+        lastCall = created
+    }
+
+    var isOpen: Bool { state.isOpen }
+    var openedAt: UInt64 { created }
+    var streamCount: Int { open.count }
+    var peerMaximumFrameBytes: UInt32 { state.peerMaximumFrameBytes }
+
+    func start() {
+        socket.start(
+            onBytes: { [self] in receive($0) },
+            onEnd: { [self] in ended($0) },
+            onClosed: { [self] in closed() })
+    }
+
+    /// Ends the connection with a GOAWAY.
+    func close(_ code: StatusCode, reason: String, retryAfter: UInt32 = 0) {
+        stopRequests(.disconnect)
+        perform(state.close(code, reason: reason, retryAfter: retryAfter))
+        settle()
+    }
+
+    /// Says GOAWAY 0: first that the daemon will go, then, finally, that later requests are refused.
+    func announceDrain(isFinal: Bool) {
+        guard closeReason == nil else { return }
+        socket.enqueue(SendBuffer(state.drain(isFinal: isFinal)))
+        settle()
+    }
+
+    /// The end of a drain: what is still under way gets UNAVAILABLE, then the connection closes.
+    func closeForDrain() {
+        for request in Array(open.values) {
+            finish(request, .failure(Failure(.unavailable, "the daemon stopped", retryAfter: 1_000)))
+        }
+        if closeReason == nil { perform(state.close(.ok, reason: "draining")) }
+        settle()
+    }
+
+    /// Nothing is under way or unsent.
+    var isQuiet: Bool { open.isEmpty && socket.outboxBytes == 0 }
+
+    /// Called by a worker when it has computed the last slice.
+    func complete(_ request: Request, _ result: Result<[SendBuffer], Failure>) {
+        let isFirst = completions.withLock { completions in
+            completions.append((request, result))
+            return completions.count == 1
+        }
+        // One turn of the queue takes all that gathers until it runs.
+        if isFirst { lane.ioQueue.async { [self] in takeCompletions() } }
+    }
+
+    private func takeCompletions() {
+        let all = completions.withLock { completions in
+            defer { completions.removeAll(keepingCapacity: true) }
+            return completions
+        }
+        for (request, result) in all { finish(request, result) }
+        settle()
+    }
+
+    private func receive(_ bytes: UnsafeRawBufferPointer) {
+        let now = monotonicNanoseconds()
+        pinged = nil
+        let actions = state.receive(bytes, now: now)
+        perform(actions, now: now)
+        if !state.isInsideFrame {
+            frameStarted = nil
+        } else if frameStarted == nil || !actions.isEmpty {
+            frameStarted = now
+        }
+        settle()
+    }
+
+    private func perform(_ actions: [ConnectionAction], now: UInt64 = 0) {
+        for action in actions {
+            switch action {
+            case .send(let bytes): socket.enqueue(SendBuffer(bytes))
+            case .call(let call): take(call, now)
+            case .cancelled(let stream): cancel(stream)
+            case .close(let reason):
+                stopRequests(.disconnect)
+                if closeReason == nil { closeReason = reason }
+                service.connectionViolated(self, reason)
+                socket.closeAfterSending()
+            case .opened:
+                hasOpened = true
+                lane.unopened -= 1
+            case .answer, .failed, .goAway: break  // a client's
+            }
+        }
+    }
+
+    private func take(_ call: Call, _ now: UInt64) {
+        lastCall = now
+        let limits = service.configuration
+        let asked = Duration.microseconds(Int64(call.timeoutMicroseconds))
+        let time = call.timeoutMicroseconds == 0 ? limits.defaultTimeout : min(asked, limits.maximumTimeout)
+        let arrived = Arrival(call: call, time: now, deadline: now + time.nanoseconds)
+        do throws(Failure) {
+            guard call.method.isQueued else {
+                let answer = try service.methods.answer(call, state: service.admission.serviceState)
+                send(answer.frame(stream: call.stream, withCRC: call.usesCRC), endOf: call.stream)
+                service.ended(call.method, transport, .ok, since: now)
+                return
+            }
+            try service.admission.checkState()
+            let request = try service.methods.request(arrived, on: self)
+            let clock = monotonicNanoseconds()
+            guard clock < arrived.deadline else { throw Failure(.deadlineExceeded, "the deadline has passed") }
+            try service.admission.reserve(
+                texts: request.lengths.count, pieces: request.estimatedPieceCount,
+                answerBytes: request.answerBytes, connectionBytes: heldBytes + socket.outboxBytes,
+                remaining: arrived.deadline - clock)
+            open[call.stream] = request
+            heldBytes += request.heldBytes
+            service.metrics.requestTexts.observe(request.lengths.count)
+            service.scheduler.add(request, to: queue)
+        } catch {
+            if error.isRefused { service.refused(error, conn: id) }
+            if state.finish(stream: call.stream) {
+                let end = ConnectionState.encodedEnd(stream: call.stream, error, withCRC: call.usesCRC)
+                socket.enqueue(SendBuffer(end))
+            }
+            service.ended(call.method, transport, error.code, since: now)
+        }
+    }
+
+    /// The terminal frame of a request, unless its stream has ended already.
+    private func finish(_ request: Request, _ result: Result<[SendBuffer], Failure>) {
+        guard open[request.stream] === request else { return }
+        open[request.stream] = nil
+        heldBytes -= request.heldBytes
+        var result = result
+        if case .success = result, monotonicNanoseconds() >= request.deadline {
+            result = .failure(Failure(.deadlineExceeded, "the deadline has passed"))
+        }
+        switch result {
+        case .success(let buffers):
+            send(buffers, endOf: request.stream)
+            service.answered(request)
+        case .failure(let failure):
+            if state.finish(stream: request.stream) {
+                let end = ConnectionState.encodedEnd(
+                    stream: request.stream, failure, withCRC: request.usesCRC)
+                socket.enqueue(SendBuffer(end))
+            }
+            service.scheduler.remove(request, from: queue)
+            if failure.code == .deadlineExceeded {
+                service.metrics.textsDropped[0].add(request.lengths.count)
+            }
+            service.ended(request.method, transport, failure.code, since: request.arrival)
+        }
+    }
+
+    private func send(_ buffers: [SendBuffer], endOf stream: UInt32) {
+        guard state.finish(stream: stream) else { return }
+        for buffer in buffers { socket.enqueue(buffer) }
+    }
+
+    private func cancel(_ stream: UInt32) {
+        guard let request = open.removeValue(forKey: stream) else { return }
+        heldBytes -= request.heldBytes
+        service.scheduler.remove(request, from: queue)
+        service.metrics.textsDropped[1].add(request.lengths.count)
+        service.ended(request.method, transport, .cancelled, since: request.arrival)
+    }
+
+    private enum Loss: Int { case disconnect = 2 }
+
+    private func stopRequests(_ loss: Loss) {
+        for request in open.values {
+            service.scheduler.remove(request, from: queue)
+            service.metrics.textsDropped[loss.rawValue].add(request.lengths.count)
+            service.ended(request.method, transport, .cancelled, since: request.arrival)
+        }
+        open.removeAll()
+        heldBytes = 0
+    }
+
+    private func ended(_ end: Connection.End) {
+        inputEnded = true
+        if end == .reset || state.isInsideFrame {
+            closeReason = closeReason ?? (end == .reset ? "reset" : "eof")
+            stopRequests(.disconnect)
+            socket.close()
+        }
+        settle()
+    }
+
+    /// After every event: sends what has gathered, closes what is over, accounts for the memory.
+    private func settle() {
+        socket.flush()
+        if inputEnded, closeReason == nil, isQuiet {
+            closeReason = "eof"
+            socket.closeAfterSending()
+        }
+        let holds = socket.isClosed ? 0 : heldBytes + socket.outboxBytes + state.bufferedBytes
+        if holds != accounted {
+            service.admission.account(holds - accounted)
+            accounted = holds
+        }
+        service.metrics.receivedBytes[transport.rawValue].add(Int(socket.receivedBytes - received))
+        service.metrics.sentBytes[transport.rawValue].add(Int(socket.sentBytes - sent))
+        (received, sent) = (socket.receivedBytes, socket.sentBytes)
+    }
+
+    private func closed() {
+        if !state.isOpen && closeReason == nil { closeReason = "reset" }
+        stopRequests(.disconnect)
+        settle()
+        lane.remove(self, reason: closeReason ?? "reset")
+    }
+
+    /// Looks at everything that has a time.
+    func tick(_ now: UInt64) {
+        socket.tick(now)
+        guard closeReason == nil else { return checkStall(now) }
+        let limits = service.configuration
+        for request in open.values where now >= request.deadline {
+            finish(request, .failure(Failure(.deadlineExceeded, "the deadline has passed")))
+        }
+        if let frameStarted, now >= frameStarted + limits.frameTimeout.nanoseconds {
+            close(.deadlineExceeded, reason: "frame_timeout")
+        } else if !state.isOpen, now >= created + limits.handshakeTimeout.nanoseconds {
+            close(.deadlineExceeded, reason: "handshake_timeout")
+        } else if open.isEmpty, socket.outboxBytes == 0 {
+            checkQuietTimes(now)
+        } else {
+            checkStall(now)
+        }
+        if closeReason == nil { keepAlive(now) }
+        settle()
+    }
+
+    private func checkQuietTimes(_ now: UInt64) {
+        let idle = service.configuration.idleTimeout.nanoseconds
+        if idle > 0, now >= lastCall + idle {
+            close(.ok, reason: "idle")
+        } else if now - created >= maximumAge {
+            close(.ok, reason: "max_age")
+        }
+    }
+
+    private func checkStall(_ now: UInt64) {
+        guard socket.outboxBytes > 0,
+            now >= socket.lastOutputProgress + service.configuration.writeStall.nanoseconds
+        else { return }
+        closeReason = "slow_reader"
+        service.slowReader(self)
+        stopRequests(.disconnect)
+        socket.close(resets: true)
+    }
+
+    private func keepAlive(_ now: UInt64) {
+        if let pinged {
+            if now >= pinged + 20_000_000_000 { close(.unavailable, reason: "keep_alive") }
+        } else if state.isOpen, now >= socket.lastReceived + 60_000_000_000 {
+            pinged = now
+            socket.enqueue(SendBuffer(ConnectionState.encodedPing(now, withCRC: state.usesCRC)))
+        }
+    }
+}

@@ -1,0 +1,47 @@
+import Dispatch
+import Glibc
+import Logging
+import SAEEngine
+
+extension Service {
+    /// Opens the model, serves until SIGTERM or SIGINT has been obeyed, and returns. A second signal hurries.
+    ///
+    /// Call it from no Dispatch queue: it blocks its thread.
+    package static func run(_ configuration: Configuration, modelPath: String, environment: [String: String]) throws {
+        let metrics = Metrics()
+        let format = LogFormat(named: configuration.logFormat, environment: environment)
+        let writer = LogWriter(format: format, dropped: metrics.logEventsDropped)
+        defer { writer.flush() }
+        let level = Logger.Level(rawValue: configuration.logLevel) ?? .info
+        let log = Log(Logger(label: "sae", factory: { _ in WriterLogHandler(writer, level: level) }))
+        let lowered = configuration.boundToDescriptors(log)
+        log.write(.startup, [.version: Version.current])
+        let engine = try Engine(contentsOf: modelPath)
+        let service = Service(lowered, engine: engine, log: log, metrics: metrics)
+        signal(SIGPIPE, SIG_IGN)
+        let signals = [SIGTERM, SIGINT].map { number in
+            signal(number, SIG_IGN)
+            let source = DispatchSource.makeSignalSource(signal: number, queue: DispatchQueue(label: "sae.signal"))
+            source.setEventHandler { service.drain() }
+            source.activate()
+            return source
+        }
+        try service.start()
+        service.waitUntilStopped()
+        for source in signals { source.cancel() }
+    }
+}
+
+extension Configuration {
+    /// With the connection limit lowered to what the descriptor limit allows, 512 being left for the rest.
+    func boundToDescriptors(_ log: Log) -> Configuration {
+        var limit = rlimit()
+        guard getrlimit(__rlimit_resource_t(RLIMIT_NOFILE.rawValue), &limit) == 0 else { return self }
+        let allowed = Int(min(limit.rlim_cur, 1 << 30)) - 512
+        guard maximumConnections > allowed else { return self }
+        var lowered = self
+        lowered.maximumConnections = max(allowed, 64)
+        log.write(.descriptorLimit, [.limit: "limits.max_connections", .count: String(lowered.maximumConnections)])
+        return lowered
+    }
+}
