@@ -102,7 +102,7 @@ let package = Package(
         tests("Evaluation", ["Evaluation"] + engineRooms),
         tests("Fitting", ["Fitting", "Evaluation", "SAEEngine"] + engineRooms),
         tests("Wire", ["Wire", "Messages", "Bytes", protobuf]),
-        tests("Daemon", ["Daemon", "Wire", "SAEEngine", "Bytes", log]),
+        tests("Daemon", ["Daemon", "Diagnostics", "Wire", "SAEEngine", "Bytes", log]),
         tests("LoadGeneration", ["LoadGeneration"]),
         tests("Service", ["Daemon", "Transport", "Wire", "Messages", "SAEClient", "SAEEngine", "Bytes", "Evaluation"]),
         tests("Command", ["Models", "Vectors", "Bytes", "Evaluation", "SAEEngine"]),

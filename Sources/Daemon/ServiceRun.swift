@@ -1,6 +1,5 @@
 import Dispatch
 import Glibc
-import Logging
 import SAEEngine
 
 extension Service {
@@ -12,8 +11,7 @@ extension Service {
         let format = LogFormat(named: configuration.logFormat, environment: environment)
         let writer = LogWriter(format: format, dropped: metrics.logEventsDropped)
         defer { writer.flush() }
-        let level = Logger.Level(rawValue: configuration.logLevel) ?? .info
-        let log = Log(Logger(label: "sae", factory: { _ in WriterLogHandler(writer, level: level) }))
+        let log = Log(writer, levelNamed: configuration.logLevel)
         let lowered = configuration.boundToDescriptors(log)
         log.write(.startup, [.version: Version.current])
         let engine = try Engine(contentsOf: modelPath)

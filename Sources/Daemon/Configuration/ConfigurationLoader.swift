@@ -81,7 +81,8 @@ package struct LoadedConfiguration: Sendable {
         let path = name ?? configuration.file
         let bytes: [UInt8]
         do throws(FileError) {
-            bytes = Array(try MappedFile(path).bytes)
+            let file = try MappedFile(path)
+            bytes = withExtendedLifetime(file) { Array(file.bytes) }
         } catch {
             if name == nil, error.category == .notFound { return }
             throw .unreadable(path: path, reason: error.summary)

@@ -18,6 +18,12 @@ package final class Log: Sendable {
         windows = Event.allCases.map { _ in Mutex<Window>.Holder(Window()) }
     }
 
+    /// A log whose records go to `writer`, from the level of that name on.
+    package convenience init(_ writer: LogWriter, levelNamed name: String) {
+        let level = Logger.Level(rawValue: name) ?? .info
+        self.init(Logger(label: "sae", factory: { _ in WriterLogHandler(writer, level: level) }))
+    }
+
     /// True when `event` would be written: lets a caller leave out costly facts.
     package func takes(_ event: Event) -> Bool { event.level >= logger.logLevel }
 
