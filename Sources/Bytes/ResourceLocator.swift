@@ -15,16 +15,21 @@ package enum ResourceLocator {
     /// Where model `name` may lie, best first: `deploy/models` of the checkout that holds the executable (each
     /// folder above it that has a `Package.swift`), `share/sae/models` beside its `bin`, then /usr/local and /usr.
     package static func modelCandidates(_ name: String = defaultModelName, executable: String?) -> [String] {
-        var candidates: [String] = []
-        var folder = executable.map(parent)
-        if let folder { candidates.append("\(parent(folder))/share/sae/models/\(name)") }
-        while let current = folder, current != "/", !current.isEmpty {
-            if access("\(current)/Package.swift", R_OK) == 0 {
-                candidates.insert("\(current)/deploy/models/\(name)", at: 0)
+        var checkouts: [String] = []
+        var installed: [String] = []
+        if let executable {
+            var folder = parent(executable)
+            installed.append("\(parent(folder))/share/sae/models/\(name)")
+            while folder != "/" {
+                if access("\(folder)/Package.swift", R_OK) == 0 {
+                    checkouts.append("\(folder)/deploy/models/\(name)")
+                }
+                folder = parent(folder)
             }
-            folder = parent(current)
         }
-        return candidates + ["/usr/local/share/sae/models/\(name)", "/usr/share/sae/models/\(name)"]
+        return checkouts + installed + [
+            "/usr/local/share/sae/models/\(name)", "/usr/share/sae/models/\(name)",
+        ]
     }
 
     /// The first candidate that can be read, or a `FileError` that names the place looked at first.
@@ -33,7 +38,8 @@ package enum ResourceLocator {
     ) throws(FileError) -> String {
         let candidates = modelCandidates(name, executable: executable)
         if let found = candidates.first(where: { access($0, R_OK) == 0 }) { return found }
-        throw .system(operation: "find the default model, for instance as", path: candidates[0], errno: ENOENT)
+        throw .system(
+            operation: "find the default model, for instance as", path: candidates[0], errno: ENOENT)
     }
 
     /// The folder of an absolute path; of `/` it is `/`.

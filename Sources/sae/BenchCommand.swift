@@ -18,7 +18,8 @@ struct BenchCommand: AsyncParsableCommand {
             object a line.
             """)
 
-    @Argument(help: ArgumentHelp("Texts, one a line, plain or gzip; the first 20,000 are used.", valueName: "file"))
+    @Argument(
+        help: ArgumentHelp("Texts, one a line, plain or gzip; the first 20,000 are used.", valueName: "file"))
     var file: String
 
     @Option(help: ArgumentHelp("Model file. (default: the one that comes with sae)", valueName: "file"))
@@ -40,8 +41,12 @@ struct BenchCommand: AsyncParsableCommand {
     var seconds = 4.0
 
     func validate() throws {
-        guard seconds > 0, seconds <= 3600 else { throw ValidationError("--seconds is over 0 and at most 3600") }
-        guard connect == nil || model == nil else { throw ValidationError("--model has no meaning with --connect") }
+        guard seconds > 0, seconds <= 3600 else {
+            throw ValidationError("--seconds is over 0 and at most 3600")
+        }
+        guard connect == nil || model == nil else {
+            throw ValidationError("--model has no meaning with --connect")
+        }
     }
 
     func run() async throws {

@@ -36,8 +36,10 @@ struct EmbedCommand: AsyncParsableCommand {
     @Option(help: ArgumentHelp("Model file. (default: the one that comes with sae)", valueName: "file"))
     var model: String?
 
-    @Option(help: ArgumentHelp(
-        "Ask the daemon at tcp://HOST:PORT or unix:PATH instead of computing here.", valueName: "endpoint"))
+    @Option(
+        help: ArgumentHelp(
+            "Ask the daemon at tcp://HOST:PORT or unix:PATH instead of computing here.", valueName: "endpoint"
+        ))
     var connect: String?
 
     @Option(help: "Leading dimensions to keep, normalised again. (default: all)")
@@ -74,27 +76,34 @@ struct EmbedCommand: AsyncParsableCommand {
             let block = try await embedder.embed(lines, range)
             for row in 0..<range.count {
                 if let reason = block.errors[row] {
-                    guard skipInvalid else { throw CommandError.text(place: place(of: range.lowerBound + row), reason: reason) }
+                    guard skipInvalid else {
+                        throw CommandError.text(place: place(of: range.lowerBound + row), reason: reason)
+                    }
                     skipped += 1
                     continue
                 }
                 let vector = block.vectors[row * block.dimensions..<(row + 1) * block.dimensions]
-                try sink.append(vector, text: lines[range.lowerBound + row], number: range.lowerBound + row + 1)
+                try sink.append(
+                    vector, text: lines[range.lowerBound + row], number: range.lowerBound + row + 1)
             }
         }
         try sink.finish()
-        if skipped > 0 { Terminal.printNote("\(skipped) of \(lines.count) texts have no vector and were left out") }
+        if skipped > 0 {
+            Terminal.printNote("\(skipped) of \(lines.count) texts have no vector and were left out")
+        }
     }
 
     private var chosenFormat: EmbeddingFormat { format ?? (output?.hasSuffix(".npy") == true ? .npy : .text) }
 
     private func makeEmbedder() async throws -> any TextEmbedder {
         if let connect {
-            return DaemonEmbedder(client: try await Client(connectingTo: connect), dimensions: dimensions ?? 0)
+            return DaemonEmbedder(
+                client: try await Client(connectingTo: connect), dimensions: dimensions ?? 0)
         }
         let engine = try Engine(contentsOf: try model ?? ResourceLocator.model())
         if let dimensions, dimensions > engine.dimensions {
-            throw CommandError.usage("--dimensions \(dimensions) is more than the model's \(engine.dimensions)")
+            throw CommandError.usage(
+                "--dimensions \(dimensions) is more than the model's \(engine.dimensions)")
         }
         return LocalEmbedder(
             engine: engine, leading: dimensions ?? engine.dimensions,

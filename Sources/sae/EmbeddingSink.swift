@@ -28,7 +28,8 @@ struct EmbeddingSink: ~Copyable {
     }
 
     /// `number`: the text's place in the input, from 1.
-    mutating func append(_ vector: ArraySlice<Float>, text: ArraySlice<UInt8>, number: Int) throws(FileError) {
+    mutating func append(_ vector: ArraySlice<Float>, text: ArraySlice<UInt8>, number: Int) throws(FileError)
+    {
         switch format {
         case .npy:
             columnCount = vector.count
@@ -50,7 +51,8 @@ struct EmbeddingSink: ~Copyable {
     mutating func finish() throws(FileError) {
         if format == .npy, let path {
             var writer = try NumpyWriter(
-                path, rowCount: columnCount == 0 ? 0 : rows.count / columnCount, columnCount: max(columnCount, 1))
+                path, rowCount: columnCount == 0 ? 0 : rows.count / columnCount,
+                columnCount: max(columnCount, 1))
             try writer.append(rows)
             try writer.finish()
             return
@@ -67,7 +69,9 @@ struct EmbeddingSink: ~Copyable {
         }
         var done = 0
         while done < buffer.count {
-            let count = buffer.withUnsafeBytes { Glibc.write(STDOUT_FILENO, $0.baseAddress.map { $0 + done }, $0.count - done) }
+            let count = buffer.withUnsafeBytes {
+                Glibc.write(STDOUT_FILENO, $0.baseAddress.map { $0 + done }, $0.count - done)
+            }
             if count < 0 {
                 if errno == EINTR { continue }
                 throw .system(operation: "write", path: "standard output", errno: errno)

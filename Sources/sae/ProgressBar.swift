@@ -58,7 +58,8 @@ struct ProgressBar {
         var parts = [title]
         if isInteractive {
             let full = min(percent, 100) * 24 / 100
-            parts.append("[" + String(repeating: "#", count: full) + String(repeating: ".", count: 24 - full) + "]")
+            parts.append(
+                "[" + String(repeating: "#", count: full) + String(repeating: ".", count: 24 - full) + "]")
         }
         parts.append("\(percent) %")
         parts.append("\(done)/\(total) \(unit), \(Int(rate))/s")

@@ -57,9 +57,13 @@ struct DaemonEmbedder: TextEmbedder {
     func embed(_ lines: TextLines, _ range: Range<Int>) async throws -> EmbeddedBlock {
         var options = EmbedOptions()
         options.dimensions = dimensions
-        let bytes = Array(lines.bytes[(range.lowerBound == 0 ? 0 : lines.ends[range.lowerBound - 1])..<lines.ends[range.upperBound - 1]])
+        let bytes = Array(
+            lines.bytes[
+                (range.lowerBound == 0 ? 0 : lines.ends[range.lowerBound - 1])..<lines.ends[
+                    range.upperBound - 1]])
         let answer = try await client.embed(
-            bytes: bytes, lengths: range.map { UInt32(lines.range($0).count) }, as: .float32, options: options,
+            bytes: bytes, lengths: range.map { UInt32(lines.range($0).count) }, as: .float32,
+            options: options,
             timeout: .seconds(60))
         var errors = [String?](repeating: nil, count: answer.count)
         for error in answer.errors { errors[error.index] = error.message }
@@ -71,7 +75,8 @@ struct DaemonEmbedder: TextEmbedder {
 private func floats(_ bytes: [UInt8]) -> [Float] {
     bytes.withUnsafeBytes { raw in
         (0..<raw.count / 4).map {
-            Float(bitPattern: UInt32(littleEndian: raw.loadUnaligned(fromByteOffset: $0 * 4, as: UInt32.self)))
+            Float(
+                bitPattern: UInt32(littleEndian: raw.loadUnaligned(fromByteOffset: $0 * 4, as: UInt32.self)))
         }
     }
 }

@@ -7,7 +7,8 @@ struct Command {
     var output: String
     var errors: String
 
-    static let binary = Bundle.main.executableURL?.resolvingSymlinksInPath().deletingLastPathComponent()
+    static let binary =
+        Bundle.main.executableURL?.resolvingSymlinksInPath().deletingLastPathComponent()
         .appendingPathComponent("sae").path ?? "sae"
 
     init(_ arguments: [String], input: [UInt8] = [], environment: [String: String] = [:]) throws {

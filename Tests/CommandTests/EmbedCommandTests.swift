@@ -37,7 +37,8 @@ import Testing
     @Test func `standard input becomes an npy file`() throws {
         let path = folder.path("v.npy")
         let run = try Command(
-            ["embed", "--model", model, "--input", "-", "--output", path], input: Array("one cat\r\ntwo dogs\n".utf8))
+            ["embed", "--model", model, "--input", "-", "--output", path],
+            input: Array("one cat\r\ntwo dogs\n".utf8))
         #expect(run.status == 0 && run.errors.isEmpty && run.output.isEmpty)
         let bytes = [UInt8](try Data(contentsOf: URL(fileURLWithPath: path)))
         #expect(bytes.starts(with: [0x93] + Array("NUMPY\u{1}\u{0}".utf8)))

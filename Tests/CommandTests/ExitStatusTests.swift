@@ -6,7 +6,8 @@ import Testing
     @Test func `a wrong flag is one line and exit code 64`() throws {
         for arguments in [
             ["embed", "--no-such-flag"], ["embed"], ["embed", "text", "--input", "-"], ["no-such-command"],
-            ["embed", "a", "--format", "npy"], ["embed", "a", "--threads", "0"], ["embed", "a", "--dimensions", "0"],
+            ["embed", "a", "--format", "npy"], ["embed", "a", "--threads", "0"],
+            ["embed", "a", "--dimensions", "0"],
             ["embed", "a", "--connect", "tcp://127.0.0.1:1", "--model", "m"],
         ] {
             let run = try Command(arguments)
@@ -26,7 +27,8 @@ import Testing
     @Test func `a foreign model is exit code 65`() throws {
         let folder = try TemporaryFolder()
         let path = folder.path("foreign.sae")
-        try String(repeating: "not a model ", count: 100).write(toFile: path, atomically: true, encoding: .utf8)
+        try String(repeating: "not a model ", count: 100).write(
+            toFile: path, atomically: true, encoding: .utf8)
         let run = try Command(["embed", "--model", path, "text"])
         #expect(run.status == 65)
         #expect(run.errors.contains(path))

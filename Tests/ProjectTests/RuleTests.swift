@@ -6,7 +6,9 @@ import Testing
     /// The checkout: the folder above this test's executable that holds the manifest.
     private static let root: URL = {
         var folder = Bundle.main.executableURL?.resolvingSymlinksInPath() ?? URL(fileURLWithPath: "/")
-        while folder.path != "/", !FileManager.default.fileExists(atPath: folder.appending(path: "Package.swift").path) {
+        while folder.path != "/",
+            !FileManager.default.fileExists(atPath: folder.appending(path: "Package.swift").path)
+        {
             folder.deleteLastPathComponent()
         }
         return folder
@@ -14,12 +16,16 @@ import Testing
 
     private func files(in folder: String, endings: Set<String>) -> [(path: String, text: String)] {
         let base = Self.root.appending(path: folder)
-        guard let all = FileManager.default.enumerator(at: base, includingPropertiesForKeys: nil) else { return [] }
-        return all.compactMap { $0 as? URL }.filter { endings.contains($0.pathExtension) }.sorted { $0.path < $1.path }
-            .compactMap { url in
-                guard let text = try? String(contentsOf: url, encoding: .utf8) else { return nil }
-                return (String(url.path.dropFirst(Self.root.path.count + 1)), text)
-            }
+        guard let all = FileManager.default.enumerator(at: base, includingPropertiesForKeys: nil) else {
+            return []
+        }
+        return all.compactMap { $0 as? URL }.filter { endings.contains($0.pathExtension) }.sorted {
+            $0.path < $1.path
+        }
+        .compactMap { url in
+            guard let text = try? String(contentsOf: url, encoding: .utf8) else { return nil }
+            return (String(url.path.dropFirst(Self.root.path.count + 1)), text)
+        }
     }
 
     private var sources: [(path: String, text: String)] {
@@ -77,7 +83,8 @@ import Testing
             #expect(manifest.contains("\"\(folder)\""), "Sources/\(folder)")
         }
         let allowed: Set = [
-            "Package.swift", "Package.resolved", "Sources", "Tests", "proto-spec", "kernels-cl", "deploy", "docs",
+            "Package.swift", "Package.resolved", "Sources", "Tests", "proto-spec", "kernels-cl", "deploy",
+            "docs",
             "scripts", "README.md", "LICENSE", "CONTRIBUTING.md", "CHANGELOG.md", "bench-results",
         ]
         for entry in try manager.contentsOfDirectory(atPath: Self.root.path) where !entry.hasPrefix(".") {
