@@ -112,6 +112,22 @@ let package = Package(
     cxxLanguageStandard: .cxx17
 )
 
+// Fuzzing links libFuzzer's own main, so the targets exist only for `scripts/fuzz.sh`.
+if Context.environment["FUZZ"] == "1" {
+    func fuzz(_ name: String, _ folder: String, _ dependencies: [Target.Dependency]) -> Target {
+        .executableTarget(name: name, dependencies: dependencies + ["CFuzzDriver"], path: "Tests/Fuzz/\(folder)")
+    }
+    package.targets += [
+        c("CFuzzDriver", path: "Tests/Fuzz/Driver"),
+        fuzz("fuzz-frames", "Frames", ["Wire", "Messages"]),
+        fuzz("fuzz-models", "ModelFiles", ["SAEEngine"] + engineRooms),
+    ]
+    package.products += [
+        .executable(name: "fuzz-frames", targets: ["fuzz-frames"]),
+        .executable(name: "fuzz-models", targets: ["fuzz-models"]),
+    ]
+}
+
 for target in package.targets where target.type != .system && target.cSettings == nil {
     target.swiftSettings = [
         .treatAllWarnings(as: .error),

@@ -1,0 +1,62 @@
+import CFuzzDriver
+import Messages
+import Wire
+
+/// Bytes of a peer to frames and to the rules of a connection.
+///
+/// The first byte of an input chooses the cut: 0 gives all bytes at once, n gives n at a time. Whatever they are,
+/// the same frames come out for every cut, and no more is held than has arrived.
+@main
+enum FrameFuzzer {
+    static func main() {
+        var count = CommandLine.argc
+        var arguments: UnsafeMutablePointer<UnsafeMutablePointer<CChar>?>? = CommandLine.unsafeArgv
+        _ = LLVMFuzzerRunDriver(&count, &arguments, testOneInput)
+    }
+}
+
+@_cdecl("LLVMFuzzerTestOneInput")
+func testOneInput(_ bytes: UnsafePointer<UInt8>?, _ size: Int) -> Int32 {
+    guard let bytes, size > 1 else { return 0 }
+    let step = bytes[0] == 0 ? size - 1 : Int(bytes[0])
+    let input = UnsafeRawBufferPointer(start: bytes + 1, count: size - 1)
+    let whole = frames(in: input, step: input.count)
+    precondition(whole == frames(in: input, step: step), "another cut gives other frames")
+    drive(input, step: step, role: .server)
+    drive(input, step: step, role: .client)
+    return 0
+}
+
+/// What a decoder says of the input, given `step` bytes at a time.
+private func frames(in input: UnsafeRawBufferPointer, step: Int) -> [String] {
+    var decoder = FrameDecoder(maximumFrameBytes: 1 << 12)
+    var events: [String] = []
+    var offset = 0
+    do throws(Violation) {
+        while offset < input.count {
+            let end = min(offset + step, input.count)
+            decoder.append(UnsafeRawBufferPointer(rebasing: input[offset..<end]))
+            offset = end
+            while let event = try decoder.next() { events.append("\(event)") }
+            precondition(decoder.bufferedBytes <= input.count, "more is held than has arrived")
+        }
+    } catch { events.append("\(error.code)") }
+    return events
+}
+
+/// The rules of a connection must not trap, whatever arrives, and say nothing after they have closed.
+private func drive(_ input: UnsafeRawBufferPointer, step: Int, role: ConnectionState.Role) {
+    var limits = WireLimits()
+    limits.maximumStreams = 4
+    var state = ConnectionState(role: role, limits: limits, hello: Sae_V1_Hello())
+    if role == .client { _ = state.start() }
+    var offset = 0
+    var now: UInt64 = 0
+    while offset < input.count {
+        let end = min(offset + step, input.count)
+        _ = state.receive(UnsafeRawBufferPointer(rebasing: input[offset..<end]), now: now)
+        precondition(state.openStreamCount <= limits.maximumStreams, "more streams than allowed")
+        offset = end
+        now += 1_000_000
+    }
+}

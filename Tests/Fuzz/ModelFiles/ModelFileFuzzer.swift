@@ -1,0 +1,79 @@
+import Bytes
+import CFuzzDriver
+import Glibc
+import Models
+import SAEEngine
+import Tokenization
+import Vectors
+
+/// Mutated model files: every four bytes of an input are a place (three bytes, modulo the size) and the byte to put
+/// there. An odd first byte makes the checksums right again, so that mutations reach the contents; the
+/// SentencePiece model's stays wrong then, because the library does not promise to survive a foreign one.
+@main
+enum ModelFileFuzzer {
+    static func main() {
+        var count = CommandLine.argc
+        var arguments: UnsafeMutablePointer<UnsafeMutablePointer<CChar>?>? = CommandLine.unsafeArgv
+        _ = LLVMFuzzerRunDriver(&count, &arguments, testOneInput)
+    }
+}
+
+/// A whole model of two dimensions.
+private let original: [UInt8] = {
+    do {
+        let text = "the quick brown fox jumps over the lazy dog while a small river runs past the old stone bridge"
+        let words = text.split(separator: " ").map(String.init)
+        let texts = (0..<500).map { index in
+            Array((0..<6).map { words[(index * 7 + $0 * $0) % words.count] }.joined(separator: " ").utf8)
+        }
+        let pieces = try PieceTrainer.train(texts: texts, vocabularyCount: 300)
+        let count = try PieceModel(serialized: pieces).vocabularyCount
+        let rows = QuantizedRows(quantizing: (0..<count * 2).map { Float($0 % 17) - 8 }, dimensions: 2)
+        return ModelContents(
+            name: "fuzz", lexemes: rows, pieceModel: pieces, provenance: [("seed", "1")],
+            selfTest: ("the river", [1, 0])
+        ).serialized()
+    } catch { preconditionFailure("no model to mutate: \(error)") }
+}()
+
+private let path = "/tmp/sae-fuzz-model-\(getpid()).sae"
+
+@_cdecl("LLVMFuzzerTestOneInput")
+func testOneInput(_ bytes: UnsafePointer<UInt8>?, _ size: Int) -> Int32 {
+    guard let bytes, size >= 5 else { return 0 }
+    var file = original
+    for at in stride(from: 1, through: size - 4, by: 4) {
+        let place = Int(bytes[at]) | Int(bytes[at + 1]) << 8 | Int(bytes[at + 2]) << 16
+        file[place % file.count] = bytes[at + 3]
+    }
+    if bytes[0] & 1 == 1 { repair(&file) }
+    guard let descriptor = fopen(path, "wb") else { return 0 }
+    fwrite(file, 1, file.count, descriptor)
+    fclose(descriptor)
+    do throws(ModelError) {
+        let engine = Engine(model: try Model(path))
+        _ = engine.embed(TextBatch(["the river runs past", "é"]), threads: 1)
+    } catch { precondition(!error.summary.isEmpty) }
+    unlink(path)
+    return 0
+}
+
+/// Makes the checksums of header, table and every section but `pieces` right for what stands there.
+private func repair(_ file: inout [UInt8]) {
+    func store(_ crc: UInt32, _ offset: Int) {
+        withUnsafeBytes(of: crc.littleEndian) { for (index, byte) in $0.enumerated() { file[offset + index] = byte } }
+    }
+    for entry in 0..<6 where entry != 3 {
+        let at = 64 + entry * 32
+        let (offset, length) = file.withUnsafeBytes {
+            (
+                $0.loadUnaligned(fromByteOffset: at + 16, as: UInt64.self),
+                $0.loadUnaligned(fromByteOffset: at + 24, as: UInt64.self)
+            )
+        }
+        guard offset <= UInt64(file.count), length <= UInt64(file.count) - offset else { continue }
+        store(file[Int(offset)..<Int(offset + length)].withUnsafeBytes { crc32c($0) }, at + 12)
+    }
+    let head = file[..<24].withUnsafeBytes { crc32c($0) }
+    store(file[28..<64 + 6 * 32].withUnsafeBytes { crc32c($0, seed: head) }, 24)
+}

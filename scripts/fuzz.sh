@@ -1,0 +1,33 @@
+#!/usr/bin/env bash
+# Fuzzes the frame decoder and the model file, each for a while, under the address sanitizer.
+#
+# Usage: scripts/fuzz.sh [SECONDS]      (60 unless told)
+#
+# An input that fails is left in .build-fuzz/findings; make it a regression test.
+. "$(dirname "$0")/lib/common.sh"
+
+seconds=60
+case "${1:-}" in
+    '') ;;
+    -h|--help) usage; exit 0 ;;
+    *[!0-9]*) die "not a number of seconds: $1 (see --help)" ;;
+    *) seconds=$1 ;;
+esac
+
+install_packages "${build_packages[@]}"
+need_swift
+mkdir -p .build-fuzz/findings
+# The backtracer reads the stack in ways that the address sanitizer reports over the real trap.
+export SWIFT_BACKTRACE=enable=no ASAN_OPTIONS=detect_leaks=0
+
+for name in fuzz-frames fuzz-models; do
+    say "building $name"
+    FUZZ=1 swift build --scratch-path .build-fuzz -Xswiftc -sanitize=fuzzer,address \
+        -Xcc -fsanitize=fuzzer-no-link,address --product "$name" || die "$name does not build: see above"
+    say "$name for $seconds s"
+    corpus=.build-fuzz/corpus-$name
+    mkdir -p "$corpus"
+    .build-fuzz/debug/"$name" -max_total_time="$seconds" -artifact_prefix=.build-fuzz/findings/ \
+        -print_final_stats=1 "$corpus" || die "$name failed: the input is in .build-fuzz/findings"
+done
+say "nothing found"
