@@ -58,3 +58,9 @@ package func dot(_ a: [Float], _ b: [Float]) -> Float {
     precondition(a.count == b.count)
     return sae_dot(a, b, a.count)
 }
+
+/// a · b in the engine's order of additions.
+package func dot(_ a: UnsafeBufferPointer<Float>, _ b: UnsafeBufferPointer<Float>) -> Float {
+    precondition(a.count == b.count)
+    return sae_dot(a.baseAddress, b.baseAddress, a.count)
+}
