@@ -17,5 +17,11 @@ struct SAE: AsyncParsableCommand {
             Completions: sae --generate-completion-script bash|zsh|fish
             """,
         version: "0.1.0",
-        subcommands: [EmbedCommand.self, BenchCommand.self, ModelCommand.self, ServeCommand.self])
+        subcommands: [
+            EmbedCommand.self,
+            ServeCommand.self,
+            EvalCommand.self,
+            BenchCommand.self,
+            ModelCommand.self,
+        ])
 }
