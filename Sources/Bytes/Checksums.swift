@@ -1,5 +1,6 @@
 import CChecksums
 import COpenSSL
+import CZlib
 
 /// CRC-32C (Castagnoli) of `bytes`, continuing from `seed` (0 at the start). "123456789" gives 0xe3069283.
 package func crc32c(_ bytes: UnsafeRawBufferPointer, seed: UInt32 = 0) -> UInt32 {
@@ -42,4 +43,9 @@ package struct SHA256: ~Copyable {
 package func hexadecimal(_ bytes: some Sequence<UInt8>) -> String {
     let digits = Array("0123456789abcdef".utf8)
     return String(decoding: bytes.flatMap { [digits[Int($0 >> 4)], digits[Int($0 & 15)]] }, as: UTF8.self)
+}
+
+/// CRC-32 as zlib and Python's `zlib.crc32` compute it, continuing from `seed`. "123456789" gives 0xcbf43926.
+package func crc32(_ bytes: UnsafeRawBufferPointer, seed: UInt32 = 0) -> UInt32 {
+    UInt32(truncatingIfNeeded: crc32_z(UInt(seed), bytes.bindMemory(to: UInt8.self).baseAddress, bytes.count))
 }

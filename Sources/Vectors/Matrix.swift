@@ -25,6 +25,14 @@ package struct Matrix: Sendable, Equatable {
         set { values[row * columnCount + column] = newValue }
     }
 
+    package func transposed() -> Matrix {
+        var result = Matrix(zeros: columnCount, rowCount)
+        for row in 0..<rowCount {
+            for column in 0..<columnCount { result[column, row] = self[row, column] }
+        }
+        return result
+    }
+
     /// `self · other` by OpenBLAS on the calling thread.
     package func multiplied(by other: Matrix) -> Matrix {
         precondition(columnCount == other.rowCount)

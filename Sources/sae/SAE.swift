@@ -20,6 +20,7 @@ struct SAE: AsyncParsableCommand {
         subcommands: [
             EmbedCommand.self,
             ServeCommand.self,
+            FitCommand.self,
             EvalCommand.self,
             BenchCommand.self,
             ModelCommand.self,

@@ -1,0 +1,68 @@
+package import Bytes
+package import Diagnostics
+package import Tokenization
+
+/// What can be wrong with the material or the options of a fit.
+package enum FittingError: UserFacingError, Equatable {
+    case file(FileError)
+    case tokenization(TokenizationError)
+    /// More vectors than lines: they cannot belong together.
+    case tooFewTexts(texts: String, lines: Int, vectors: String, rows: Int)
+    case width(vectors: String, columns: Int, expected: String)
+    case scales(path: String, count: Int, rows: Int)
+    case zeroVector(path: String, row: Int)
+    case noAxes
+    case nothingToFit(texts: Int, heldOut: Int)
+    case start(path: String, rows: Int, pieces: Int)
+    case options(String)
+    case checkpoint(path: String, reason: String)
+
+    package var summary: String {
+        switch self {
+        case .file(let error): error.summary
+        case .tokenization(let error): error.summary
+        case .tooFewTexts(let texts, let lines, let vectors, let rows):
+            "\(vectors) has \(rows) rows, \(texts) only \(lines) lines"
+        case .width(let vectors, let columns, let expected):
+            "\(vectors) has \(columns) columns where \(expected) are needed"
+        case .scales(let path, let count, let rows): "\(path) has \(count) scales for \(rows) rows"
+        case .zeroVector(let path, let row): "row \(row) of \(path) is zero or not finite"
+        case .noAxes: "the teacher's vectors have no principal axes: some are not finite"
+        case .nothingToFit(let texts, let heldOut): "\(texts) texts to fit and \(heldOut) held out are too few"
+        case .start(let path, let rows, let pieces):
+            "\(path) has \(rows) rows, the vocabulary \(pieces) pieces"
+        case .options(let reason): reason
+        case .checkpoint(let path, let reason): "\(path): \(reason)"
+        }
+    }
+
+    package var remedy: String? {
+        switch self {
+        case .file(let error): error.remedy
+        case .tokenization(let error): error.remedy
+        case .tooFewTexts: "give the text file that the vectors were captured from"
+        case .width: "capture full vectors with the same teacher, or give --basis"
+        case .scales: "give the scales that were written with these vectors"
+        case .zeroVector: "capture the vectors again"
+        case .noAxes, .options: nil
+        case .nothingToFit: "give more text, or change --held-out"
+        case .start: "capture the pieces of this very vocabulary"
+        case .checkpoint: "fit from the start, without --resume"
+        }
+    }
+
+    package var category: ErrorCategory {
+        switch self {
+        case .file(let error): error.category
+        case .tokenization(let error): error.category
+        case .options: .usage
+        case .checkpoint: .incompatible
+        default: .invalidInput
+        }
+    }
+}
+
+/// Runs `body` with its file errors as fitting errors.
+func reading<R>(_ body: () throws(FileError) -> R) throws(FittingError) -> R {
+    do throws(FileError) { return try body() } catch { throw .file(error) }
+}

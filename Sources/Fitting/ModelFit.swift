@@ -1,0 +1,304 @@
+package import Bytes
+import Glibc
+package import Models
+package import Tokenization
+import Vectors
+
+/// From texts and a teacher's vectors to a model: vocabulary, pieces, targets, lexicon, quantisation.
+package struct ModelFit {
+    /// What a fit reads. Texts are held out from the first pair only.
+    package struct Inputs: Sendable {
+        package var pairs: [TeacherPair]
+        /// `.npy`, teacher's dimensions × model's: a projection instead of the principal axes of the first pair.
+        package var basis: String?
+        /// A serialised SentencePiece model instead of one trained on the texts.
+        package var pieces: String?
+        /// `.npy`, a row a piece: the teacher's vectors of the pieces alone, where the lexicon starts.
+        package var start: String?
+
+        package init(pairs: [TeacherPair]) { self.pairs = pairs }
+    }
+
+    /// What a fit tells while it runs.
+    package enum Event: Sendable {
+        case stage(String)
+        case progress(FittingProgress)
+        /// After an epoch, of the rows as they would be shipped: rounded to int8.
+        case epoch(Int, meanLoss: Double, score: HeldOutScore)
+        /// Of the rows that were chosen, before rounding and after.
+        case chosen(exact: HeldOutScore, rounded: HeldOutScore)
+    }
+
+    private let inputs: Inputs
+    private let options: FittingOptions
+    private let observe: (Event) -> Void
+
+    package init(_ inputs: Inputs, options: FittingOptions, observe: @escaping (Event) -> Void) {
+        self.inputs = inputs
+        self.options = options
+        self.observe = observe
+    }
+
+    /// Fits, and returns the model with the rows of the epoch that agreed best with the teacher on held-out texts.
+    /// - Parameter checkpoint: written after every epoch; with `resumes`, the fit goes on from it.
+    package func run(name: String, checkpoint: String?, resumes: Bool) throws(FittingError) -> ModelContents {
+        try options.validate()
+        var lines: [TextLines] = []
+        var arrays: [NumpyArray] = []
+        for pair in inputs.pairs {
+            observe(.stage("reading \(pair.texts) and \(pair.vectors)"))
+            let array = try reading { () throws(FileError) in try NumpyArray(pair.vectors) }
+            let texts = try reading { () throws(FileError) in
+                try TextLines(contentsOf: pair.texts, maximumCount: array.rowCount)
+            }
+            try check(pair, texts, array)
+            lines.append(texts)
+            arrays.append(array)
+        }
+        let pieceBytes = try pieceModel(lines)
+        let pieces = try open(pieceBytes)
+        let basis = try basis(arrays, lines[0])
+        let texts = try trainingTexts(lines, arrays, pieces, basis)
+        guard !texts.heldOut.isEmpty, texts.fitted.count >= options.batchCount else {
+            throw .nothingToFit(texts: texts.fitted.count, heldOut: texts.heldOut.count)
+        }
+        let origin = provenance(lines, arrays, pieceBytes, texts, basis, try startArray())
+        let start = try startRows(basis, texts, pieces)
+        let rows = try fitEpochs(
+            texts, start: start, identity: digest(of: origin), checkpoint: resumes ? checkpoint : nil,
+            savingTo: checkpoint)
+        return try contents(name: name, rows: rows, texts: texts, pieces: pieceBytes, origin: origin)
+    }
+
+    private func fitEpochs(
+        _ texts: TrainingTexts, start: [Float], identity: [UInt8], checkpoint: String?, savingTo path: String?
+    ) throws(FittingError) -> [Float] {
+        var fitter = LexiconFitter(options: options, start: start)
+        var best: (rows: [Float], agreement: Double) = (fitter.rows, -.infinity)
+        var first = 0
+        if let checkpoint, access(checkpoint, F_OK) == 0 {
+            let saved = try FittingCheckpoint(checkpoint, identity: identity, floatCount: start.count)
+            (fitter.rows, fitter.means, fitter.variances, fitter.step) =
+                (saved.rows, saved.means, saved.variances, saved.step)
+            best = (saved.bestRows, saved.bestAgreement)
+            first = saved.epochCount
+            observe(.stage("going on after epoch \(first)"))
+        }
+        for epoch in first..<max(first, options.epochCount) {
+            let loss = fitter.fitEpoch(epoch, on: texts) { observe(.progress($0)) }
+            let score = HeldOutScore(rows: rounded(fitter.rows), texts: texts)
+            observe(.epoch(epoch, meanLoss: loss, score: score))
+            if score.agreement > best.agreement { best = (fitter.rows, score.agreement) }
+            guard let path else { continue }
+            try FittingCheckpoint(
+                epochCount: epoch + 1, step: fitter.step, rows: fitter.rows, means: fitter.means,
+                variances: fitter.variances, bestAgreement: best.agreement, bestRows: best.rows
+            ).write(to: path, identity: identity)
+        }
+        return best.rows
+    }
+
+    /// The rows as an engine reads them: int8 × scale.
+    private func rounded(_ rows: [Float]) -> [Float] {
+        let quantized = QuantizedRows(quantizing: rows, dimensions: options.dimensions)
+        return quantized.elements.enumerated().map { Float($1) * quantized.scales[$0 / options.dimensions] }
+    }
+
+    private func contents(
+        name: String, rows: [Float], texts: TrainingTexts, pieces: [UInt8], origin: [(key: String, value: String)]
+    ) throws(FittingError) -> ModelContents {
+        let exact = HeldOutScore(rows: rows, texts: texts)
+        let shipped = HeldOutScore(rows: rounded(rows), texts: texts)
+        observe(.chosen(exact: exact, rounded: shipped))
+        var contents = ModelContents(
+            name: name, lexemes: QuantizedRows(quantizing: rows, dimensions: options.dimensions),
+            pieceModel: pieces,
+            provenance: origin + [
+                ("held-out-cosine", "\(Float(shipped.cosine))"),
+                ("held-out-agreement", "\(Float(shipped.agreement))"),
+            ],
+            selfTest: ("The quick brown fox jumps over the lazy dog.", []))
+        do throws(TokenizationError) {
+            contents.selfTest.vector = try contents.vector(of: contents.selfTest.text)
+        } catch { throw .tokenization(error) }
+        return contents
+    }
+}
+
+extension ModelFit {
+    /// Trains a vocabulary on the lines of files.
+    package static func trainPieces(_ texts: [TextLines], vocabularyCount: Int) throws(FittingError) -> [UInt8] {
+        let lines = texts.flatMap { file in (0..<file.count).map { Array(file[$0]) } }
+        do throws(TokenizationError) {
+            return try PieceTrainer.train(
+                texts: lines, vocabularyCount: vocabularyCount, maximumTexts: lines.count)
+        } catch { throw .tokenization(error) }
+    }
+
+    /// The pieces of a vocabulary as texts for the teacher, in the order of their ids; empty for bytes and controls.
+    package static func pieceTexts(_ model: PieceModel) -> [[UInt8]] {
+        (0..<UInt32(model.vocabularyCount)).map { id in
+            let text = String(decoding: model.piece(id), as: UTF8.self)
+            let isControl = text.utf8.count > 2 && text.utf8.first == UInt8(ascii: "<") && text.hasSuffix(">")
+            let words = text.split(separator: "\u{2581}").joined(separator: " ")
+            return isControl ? [] : Array(words.utf8)
+        }
+    }
+
+    private func check(_ pair: TeacherPair, _ texts: TextLines, _ array: NumpyArray) throws(FittingError) {
+        guard texts.count == array.rowCount else {
+            throw .tooFewTexts(
+                texts: pair.texts, lines: texts.count, vectors: pair.vectors, rows: array.rowCount)
+        }
+        guard let path = pair.scales else { return }
+        // Targets are unit vectors, so that a positive scale a row changes nothing: it must only be one.
+        let scales = try reading { () throws(FileError) in try NumpyArray(path) }
+        guard scales.rowCount == array.rowCount, scales.columnCount == 1 else {
+            throw .scales(path: path, count: scales.rowCount * scales.columnCount, rows: array.rowCount)
+        }
+        for row in 0..<scales.rowCount {
+            let scale = scales.row(row)[0]
+            guard scale > 0, scale.isFinite else { throw .zeroVector(path: path, row: row) }
+        }
+    }
+
+    private func pieceModel(_ lines: [TextLines]) throws(FittingError) -> [UInt8] {
+        if let path = inputs.pieces {
+            let file = try reading { () throws(FileError) in try MappedFile(path) }
+            return withExtendedLifetime(file) { Array(file.bytes) }
+        }
+        observe(.stage("training a vocabulary of \(options.vocabularyCount) pieces"))
+        return try Self.trainPieces(lines, vocabularyCount: options.vocabularyCount)
+    }
+
+    private func open(_ bytes: [UInt8]) throws(FittingError) -> PieceModel {
+        do throws(TokenizationError) {
+            return try PieceModel(serialized: bytes)
+        } catch { throw .tokenization(error) }
+    }
+
+    /// The projection of vectors that are wider than the model, or nil when none is.
+    private func basis(_ arrays: [NumpyArray], _ first: TextLines) throws(FittingError) -> Matrix? {
+        let size = options.dimensions
+        if let path = inputs.basis {
+            let array = try reading { () throws(FileError) in try NumpyArray(path) }
+            guard array.columnCount == size else {
+                throw .width(vectors: path, columns: array.columnCount, expected: "\(size)")
+            }
+            return Matrix(
+                rowCount: array.rowCount, columnCount: size, values: (0..<array.rowCount).flatMap { array.row($0) })
+        }
+        let width = arrays[0].columnCount
+        for array in arrays where array.columnCount != width {
+            throw .width(vectors: array.path, columns: array.columnCount, expected: "\(width)")
+        }
+        guard width != size else { return nil }
+        guard width > size else {
+            throw .width(vectors: arrays[0].path, columns: width, expected: "\(size) or more")
+        }
+        observe(.stage("finding \(size) principal axes of \(width)"))
+        let rows = try unitRows(arrays[0], basis: nil, threadCount: options.threadCount)
+        var moment = SecondMoment(dimensions: width)
+        var block: [Float] = []
+        for row in 0..<arrays[0].rowCount {
+            if !isHeldOut(first, row) { block.append(contentsOf: rows[row * width..<(row + 1) * width]) }
+            if block.count >= 4_096 * width || row == arrays[0].rowCount - 1 {
+                moment.add(block)
+                block.removeAll(keepingCapacity: true)
+            }
+        }
+        guard let axes = moment.principalAxes(count: size) else { throw .noAxes }
+        observe(.stage("they hold \(Float(100 * axes.energyShare)) % of the energy"))
+        return axes.basis
+    }
+
+    /// Whether a line of the first pair is kept aside: the rule of scripts/teacher/perturb.py.
+    private func isHeldOut(_ lines: TextLines, _ line: Int) -> Bool {
+        let seed = UInt32(truncatingIfNeeded: options.seed)
+        let value = lines.bytes[lines.range(line)].withUnsafeBytes { crc32($0, seed: seed) }
+        return Int(value % 10_000) < options.heldOutShare
+    }
+
+    private func trainingTexts(
+        _ lines: [TextLines], _ arrays: [NumpyArray], _ model: PieceModel, _ basis: Matrix?
+    ) throws(FittingError) -> TrainingTexts {
+        var texts = TrainingTexts(dimensions: options.dimensions)
+        for (number, array) in arrays.enumerated() {
+            observe(.stage("cutting \(array.rowCount) texts into pieces, reading their vectors"))
+            let pieces = tokenize(
+                lines[number], count: array.rowCount, model: model, threadCount: options.threadCount)
+            let isWide = array.columnCount != options.dimensions
+            if isWide, array.columnCount != basis?.rowCount {
+                throw .width(
+                    vectors: array.path, columns: array.columnCount,
+                    expected: "\(options.dimensions) or \(basis?.rowCount ?? options.dimensions)")
+            }
+            let targets = try unitRows(array, basis: isWide ? basis : nil, threadCount: options.threadCount)
+            texts.append(pieces: pieces, targets: targets) { number == 0 && isHeldOut(lines[0], $0) }
+        }
+        return texts
+    }
+
+    /// Rows to start from: the pieces' own vectors × a/(a + frequency), or small random numbers without them.
+    private func startRows(
+        _ basis: Matrix?, _ texts: TrainingTexts, _ pieces: PieceModel
+    ) throws(FittingError) -> [Float] {
+        let (size, pieceCount) = (options.dimensions, pieces.vocabularyCount)
+        guard let array = try startArray() else {
+            var random = CounterRandom(options.seed, 1)
+            return (0..<pieceCount * size).map { _ in (random.unitFloat() - 0.5) * 0.02 }
+        }
+        guard array.rowCount == pieceCount else {
+            throw .start(path: array.path, rows: array.rowCount, pieces: pieceCount)
+        }
+        let isWide = array.columnCount != size
+        guard !isWide || array.columnCount == basis?.rowCount else {
+            throw .width(vectors: array.path, columns: array.columnCount, expected: "\(basis?.rowCount ?? size)")
+        }
+        var rows = try unitRows(array, basis: isWide ? basis : nil, threadCount: options.threadCount)
+        let counts = texts.pieceCounts(vocabularyCount: pieceCount)
+        let total = Double(max(1, counts.reduce(0, +)))
+        for (piece, text) in Self.pieceTexts(pieces).enumerated() {
+            // Bytes and controls mean nothing alone: they start at zero.
+            let weight = text.isEmpty ? 0 : Float(options.startFrequency / (options.startFrequency + Double(counts[piece]) / total))
+            for at in piece * size..<(piece + 1) * size { rows[at] *= weight }
+        }
+        return rows
+    }
+
+    private func startArray() throws(FittingError) -> NumpyArray? {
+        guard let path = inputs.start else { return nil }
+        return try reading { () throws(FileError) in try NumpyArray(path) }
+    }
+
+    private func provenance(
+        _ lines: [TextLines], _ arrays: [NumpyArray], _ pieces: [UInt8], _ texts: TrainingTexts, _ basis: Matrix?,
+        _ start: NumpyArray?
+    ) -> [(key: String, value: String)] {
+        var origin: [(key: String, value: String)] = []
+        for (number, pair) in inputs.pairs.enumerated() {
+            let hash = SHA256()
+            lines[number].bytes.withUnsafeBytes { hash.update($0) }
+            lines[number].ends.withUnsafeBytes { hash.update($0) }
+            origin.append(("texts-\(number + 1)", "\(fileName(pair.texts)) \(lines[number].count) lines"))
+            origin.append(("texts-\(number + 1)-sha256", hexadecimal(hash.finalize())))
+            origin.append(("vectors-\(number + 1)-sha256", hexadecimal(SHA256.digest(of: arrays[number].fileBytes))))
+        }
+        if let basis {
+            origin.append(("basis-sha256", hexadecimal(basis.values.withUnsafeBytes { SHA256.digest(of: $0) })))
+        }
+        origin.append(("pieces-sha256", hexadecimal(pieces.withUnsafeBytes { SHA256.digest(of: $0) })))
+        origin.append(("start", start.map { hexadecimal(SHA256.digest(of: $0.fileBytes)) } ?? "random"))
+        origin.append(("texts-fitted", "\(texts.fitted.count)"))
+        origin.append(("texts-held-out", "\(texts.heldOut.count)"))
+        origin.append(("options", options.summary))
+        return origin
+    }
+
+    private func digest(of origin: [(key: String, value: String)]) -> [UInt8] {
+        let text = origin.map { "\($0.key)=\($0.value)\n" }.joined()
+        return Array(text.utf8).withUnsafeBytes { SHA256.digest(of: $0) }
+    }
+
+    private func fileName(_ path: String) -> String { path.split(separator: "/").last.map(String.init) ?? path }
+}

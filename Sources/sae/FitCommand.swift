@@ -1,0 +1,205 @@
+import ArgumentParser
+import Bytes
+import Fitting
+import Models
+import Tokenization
+
+/// `sae fit`: a model from texts and a teacher's vectors.
+struct FitCommand: ParsableCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "fit",
+        abstract: "Fit a model to a teacher's vectors.",
+        discussion: """
+            TEXTS has one text a line, plain or gzip; row i of VECTORS.npy (float32, float16 or int8, any width) \
+            is the teacher's vector of line i: scripts/teacher/ makes them. Wider vectors are projected to the \
+            model's dimensions by uncentred PCA, or by --basis.
+
+            Examples:
+              sae fit texts.txt.gz vectors.npy --output my.sae
+              sae fit a.txt a.npy --also b.txt b.npy --checkpoint fit.state --resume --output my.sae
+
+            With a start from the teacher's vectors of the pieces, which fits rare words better:
+              sae fit vocabulary texts.txt.gz --output pieces.model --list pieces.txt
+              scripts/teacher/capture.py pieces.txt pieces.npy
+              sae fit texts.txt.gz vectors.npy --pieces pieces.model --start pieces.npy --output my.sae
+            """,
+        subcommands: [FitLexiconCommand.self, FitVocabularyCommand.self],
+        defaultSubcommand: FitLexiconCommand.self)
+}
+
+/// `sae fit vocabulary`: the pieces alone.
+struct FitVocabularyCommand: ParsableCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "vocabulary",
+        abstract: "Train a vocabulary of pieces on texts.")
+
+    @Argument(help: "Files of one text a line, plain or gzip.")
+    var texts: [String]
+
+    @Option(help: ArgumentHelp("Where the SentencePiece model goes.", valueName: "file"))
+    var output: String
+
+    @Option(help: ArgumentHelp(
+        "Write the pieces as texts here, one a line in the order of their ids, for the teacher.", valueName: "file"))
+    var list: String?
+
+    @Option(help: "Pieces.")
+    var vocabulary = FittingOptions().vocabularyCount
+
+    func run() throws {
+        let lines = try texts.map { try TextLines(contentsOf: $0) }
+        Terminal.printNote("training on \(lines.reduce(0) { $0 + $1.count }) texts")
+        let bytes = try ModelFit.trainPieces(lines, vocabularyCount: vocabulary)
+        var file = try AtomicFileWriter(output)
+        try file.append(bytes)
+        try file.commit()
+        guard let list else { return }
+        var listing = try AtomicFileWriter(list)
+        for text in ModelFit.pieceTexts(try PieceModel(serialized: bytes)) {
+            try listing.append(text + [UInt8(ascii: "\n")])
+        }
+        try listing.commit()
+    }
+}
+
+/// `sae fit lexicon`, the default: the whole model.
+struct FitLexiconCommand: ParsableCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "lexicon",
+        abstract: "Fit a model; what `sae fit` does without a subcommand.")
+
+    @Argument(help: "Texts, one a line.")
+    var texts: String
+
+    @Argument(help: "The teacher's vectors of these texts.")
+    var vectors: String
+
+    @Option(help: ArgumentHelp("A scale a row of int8 vectors.", valueName: "npy"))
+    var scales: String?
+
+    @Option(
+        parsing: .upToNextOption,
+        help: ArgumentHelp("Further texts and their vectors, in pairs; may be repeated.", valueName: "file"))
+    var also: [String] = []
+
+    @Option(help: ArgumentHelp("Where the model goes.", valueName: "file"))
+    var output: String
+
+    @Option(help: "The model's name.")
+    var name = "default"
+
+    @Option(help: ArgumentHelp("Projection, teacher's × model's dimensions. (default: principal axes)", valueName: "npy"))
+    var basis: String?
+
+    @Option(help: ArgumentHelp("A SentencePiece model. (default: trained on the texts)", valueName: "file"))
+    var pieces: String?
+
+    @Option(help: ArgumentHelp("The teacher's vectors of the pieces, to start from. (default: random)", valueName: "npy"))
+    var start: String?
+
+    @Option(help: ArgumentHelp("Write the state here after every epoch.", valueName: "file"))
+    var checkpoint: String?
+
+    @Flag(help: "Go on from the checkpoint, if it is there.")
+    var resume = false
+
+    @Option(help: "Length of a vector, a multiple of 16.")
+    var dimensions = FittingOptions().dimensions
+
+    @Option(help: "Pieces in the vocabulary.")
+    var vocabulary = FittingOptions().vocabularyCount
+
+    @Option(help: "Passes over the texts.")
+    var epochs = FittingOptions().epochCount
+
+    @Option(help: "Texts a step.")
+    var batch = FittingOptions().batchCount
+
+    @Option(help: "Adam's rate at its highest.")
+    var rate = FittingOptions().rate
+
+    @Option(help: "Weight of the similarities of neighbours in the loss.")
+    var similarityWeight = FittingOptions().similarityWeight
+
+    @Option(help: "Neighbours a group, 1 to 16.")
+    var group = FittingOptions().groupCount
+
+    @Option(help: "Of ten thousand texts of the first file, so many are held out to choose the best epoch.")
+    var heldOut = FittingOptions().heldOutShare
+
+    @Option(help: "One seed, one model.")
+    var seed = FittingOptions().seed
+
+    @Option(help: "Threads; they do not change the model.")
+    var threads = FittingOptions().threadCount
+
+    func validate() throws {
+        guard also.count % 2 == 0 else { throw ValidationError("--also takes pairs: texts, then their vectors") }
+        guard !resume || checkpoint != nil else { throw ValidationError("--resume needs --checkpoint FILE") }
+        do throws(FittingError) { try options.validate() } catch { throw ValidationError(error.summary) }
+    }
+
+    func run() throws {
+        var inputs = ModelFit.Inputs(pairs: [TeacherPair(texts: texts, vectors: vectors, scales: scales)])
+        for index in stride(from: 0, to: also.count, by: 2) {
+            inputs.pairs.append(TeacherPair(texts: also[index], vectors: also[index + 1]))
+        }
+        inputs.basis = basis
+        inputs.pieces = pieces
+        inputs.start = start
+        let progress = FitProgress(epochCount: epochs)
+        let contents = try ModelFit(inputs, options: options) { progress.show($0) }
+            .run(name: name, checkpoint: checkpoint, resumes: resume)
+        try contents.write(to: output)
+        Terminal.printNote("wrote \(output)")
+    }
+
+    private var options: FittingOptions {
+        var options = FittingOptions()
+        options.dimensions = dimensions
+        options.vocabularyCount = vocabulary
+        options.epochCount = epochs
+        options.batchCount = batch
+        options.rate = rate
+        options.similarityWeight = similarityWeight
+        options.groupCount = group
+        options.heldOutShare = heldOut
+        options.seed = seed
+        options.threadCount = threads
+        return options
+    }
+}
+
+/// Shows the events of a fit, with a bar an epoch.
+private final class FitProgress {
+    private let epochCount: Int
+    private var epoch = -1
+    private var bar: ProgressBar?
+
+    init(epochCount: Int) { self.epochCount = epochCount }
+
+    func show(_ event: ModelFit.Event) {
+        switch event {
+        case .stage(let text): Terminal.printNote(text)
+        case .progress(let progress):
+            if progress.epoch != epoch {
+                epoch = progress.epoch
+                bar = ProgressBar(
+                    title: "epoch \(epoch + 1) of \(epochCount)", total: progress.textCount, unit: "texts")
+            }
+            bar?.update(done: progress.textsDone, note: "loss \(rounded(progress.meanLoss))")
+        case .epoch(let epoch, let loss, let score):
+            bar?.finish()
+            Terminal.printNote("epoch \(epoch + 1): loss \(rounded(loss)), held out: \(text(score))")
+        case .chosen(let exact, let shipped):
+            Terminal.printNote("chosen, in float32: \(text(exact)); in int8: \(text(shipped))")
+        }
+    }
+
+    private func text(_ score: HeldOutScore) -> String {
+        "cosine \(rounded(score.cosine)), agreement \(rounded(score.agreement))"
+    }
+
+    /// Five decimals.
+    private func rounded(_ value: Double) -> String { "\((value * 1e5).rounded() / 1e5)" }
+}
