@@ -90,6 +90,7 @@ static void forget(sae_tokenizer *t) {
 static void remember(sae_tokenizer *t, uint64_t hash, const uint8_t *key, size_t length, const uint32_t *ids,
                      size_t count) {
     size_t padded = (length + 3) & ~(size_t)3, size = padded + count * 4;
+    if (size > t->arena_size) return; // a small cache may not hold even one long word
     if (t->used * 4 >= t->mask * 3 || t->arena_used + size > t->arena_size) forget(t);
     uint32_t i = (uint32_t)(hash >> 32) & t->mask;
     while (t->slots[i].hash) i = (i + 1) & t->mask;
