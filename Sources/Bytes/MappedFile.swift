@@ -30,6 +30,20 @@ package final class MappedFile: @unchecked Sendable {
         bytes = UnsafeRawBufferPointer(start: base, count: size)
     }
 
+    /// Bytes of this process in place of a file, page-aligned like one; `path` is what errors call them.
+    package init(copying contents: [UInt8], path: String) throws(FileError) {
+        self.path = path
+        guard !contents.isEmpty else {
+            bytes = UnsafeRawBufferPointer(start: nil, count: 0)
+            return
+        }
+        guard let base = mmap(nil, contents.count, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0),
+            base != MAP_FAILED
+        else { throw .system(operation: "get memory for", path: path, errno: errno) }
+        base.copyMemory(from: contents, byteCount: contents.count)
+        bytes = UnsafeRawBufferPointer(start: base, count: contents.count)
+    }
+
     deinit {
         if let base = bytes.baseAddress { munmap(UnsafeMutableRawPointer(mutating: base), bytes.count) }
     }

@@ -1,32 +1,32 @@
 import Bytes
 
 /// A fit between two epochs, in a file:
-/// `"SAEFIT1\n"` · SHA-256 of what the fit is of · u64 finished epochs · u64 steps · u64 floats a column · f64 best
-/// agreement · four columns of float32: rows, means, variances, best rows · u32 CRC-32C of all before.
+/// `"SAEFIT2\n"` · SHA-256 of what the fit is of · u64 finished epochs · u64 steps · u64 floats a column · f64 best
+/// agreement · four columns of float32: parameters, means, variances, best parameters · u32 CRC-32C of all before.
 struct FittingCheckpoint {
     var epochCount: Int
     var step: Int
-    var rows: [Float]
+    var numbers: [Float]
     var means: [Float]
     var variances: [Float]
     var bestAgreement: Double
-    var bestRows: [Float]
+    var bestNumbers: [Float]
 
-    private static let magic = Array("SAEFIT1\n".utf8)
+    private static let magic = Array("SAEFIT2\n".utf8)
     private static let headBytes = 8 + 32 + 4 * 8
 
     func write(to path: String, identity: [UInt8]) throws(FittingError) {
         var head = ByteWriter()
         head.append(contentsOf: Self.magic)
         head.append(contentsOf: identity)
-        for number in [UInt64(epochCount), UInt64(step), UInt64(rows.count), bestAgreement.bitPattern] {
+        for number in [UInt64(epochCount), UInt64(step), UInt64(numbers.count), bestAgreement.bitPattern] {
             head.append(number)
         }
         try reading { () throws(FileError) in
             var file = try AtomicFileWriter(path)
             try file.append(head.bytes)
             var crc = head.bytes.withUnsafeBytes { crc32c($0) }
-            for column in [rows, means, variances, bestRows] {
+            for column in [numbers, means, variances, bestNumbers] {
                 let bytes = column.withUnsafeBytes { Array($0) }
                 crc = bytes.withUnsafeBytes { crc32c($0, seed: crc) }
                 try file.append(bytes)
@@ -65,7 +65,7 @@ extension FittingCheckpoint {
             }
         }
         self.init(
-            epochCount: Int(epochs), step: Int(steps), rows: columns[0], means: columns[1], variances: columns[2],
-            bestAgreement: Double(bitPattern: agreement), bestRows: columns[3])
+            epochCount: Int(epochs), step: Int(steps), numbers: columns[0], means: columns[1], variances: columns[2],
+            bestAgreement: Double(bitPattern: agreement), bestNumbers: columns[3])
     }
 }

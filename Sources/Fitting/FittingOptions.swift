@@ -1,13 +1,17 @@
+package import Programs
+
 /// The numbers of a fit. The defaults are those of the shipped model; docs/quality.md says what others gave.
 package struct FittingOptions: Sendable, Equatable {
-    /// Length of the fitted vectors: a multiple of 16.
-    package var dimensions = 256
+    package var shape = ModelShape(
+        dimensions: 256, contextRank: 64, neighbourRank: 16, couplingCount: 64, ruleCount: 512)
     package var vocabularyCount = 32_000
     package var epochCount = 4
     /// Texts a step.
     package var batchCount = 512
     /// Adam's rate at its highest: it rises over the first steps and falls with a cosine to 0.
     package var rate: Float = 0.002
+    /// The same for the parts that all texts share.
+    package var denseRate: Float = 0.0015
     package var beta1: Float = 0.9
     package var beta2: Float = 0.999
     /// λ: the weight of the differences between the model's and the teacher's similarities of neighbours.
@@ -16,6 +20,13 @@ package struct FittingOptions: Sendable, Equatable {
     package var groupCount = 11
     /// a of the start a/(a + frequency) · vector of the piece (algorithm.md, section 10).
     package var startFrequency = 1e-3
+    /// Each text is fitted at a temperature of the gates drawn between these, evenly in its logarithm.
+    package var lowestTemperature: Float = 1
+    package var highestTemperature: Float = 1
+    /// The temperature that the model says to use: held-out scores are taken at it.
+    package var temperature: Float = 1
+    /// The last epochs compute with the numbers as the file will hold them, in int8.
+    package var roundedEpochCount = 1
     /// Of ten thousand texts of the first file so many are kept aside.
     package var heldOutShare = 100
     package var seed: UInt64 = 1
@@ -24,23 +35,34 @@ package struct FittingOptions: Sendable, Equatable {
 
     package init() {}
 
+    /// Texts a step: whole groups.
+    package var stepTextCount: Int { batchCount / groupCount * groupCount }
+
     /// Everything that the result depends on, as one line.
     package var summary: String {
-        "dimensions \(dimensions), vocabulary \(vocabularyCount), epochs \(epochCount), batch \(batchCount), "
-            + "rate \(rate), beta1 \(beta1), beta2 \(beta2), similarity weight \(similarityWeight), "
+        shape.summary + ", vocabulary \(vocabularyCount), epochs \(epochCount), rounded \(roundedEpochCount), "
+            + "batch \(batchCount), rate \(rate), dense rate \(denseRate), "
+            + "temperature \(lowestTemperature) to \(highestTemperature), shipped \(temperature), "
+            + "beta1 \(beta1), beta2 \(beta2), similarity weight \(similarityWeight), "
             + "group \(groupCount), start frequency \(startFrequency), held out \(heldOutShare), seed \(seed)"
     }
 
     package func validate() throws(FittingError) {
-        guard dimensions > 0, dimensions % 16 == 0, dimensions <= 2_048 else {
-            throw .options("the dimensions must be a multiple of 16 up to 2,048")
-        }
+        if let problem = shape.problem { throw .options(problem) }
         guard (1...16).contains(groupCount) else { throw .options("a group has 1 to 16 texts") }
         guard batchCount >= groupCount else { throw .options("a batch must hold a group of \(groupCount)") }
         guard epochCount > 0 else { throw .options("at least one epoch is needed") }
         guard (1...1_000).contains(heldOutShare) else { throw .options("1 to 1,000 of ten thousand can be held out") }
         guard (1...64).contains(threadCount) else { throw .options("1 to 64 threads are possible") }
-        guard rate > 0, rate < 1, similarityWeight >= 0, similarityWeight.isFinite else {
+        guard lowestTemperature >= 0.25, highestTemperature <= 16, lowestTemperature <= highestTemperature,
+            (0.25...16).contains(temperature)
+        else {
+            throw .options("the temperatures lie between 0.25 and 16, the lower one first")
+        }
+        guard (0...epochCount).contains(roundedEpochCount) else {
+            throw .options("at most all \(epochCount) epochs can be rounded ones")
+        }
+        guard rate > 0, rate < 1, denseRate > 0, denseRate < 1, similarityWeight >= 0, similarityWeight.isFinite else {
             throw .options("the rate lies between 0 and 1, the similarity weight is not negative")
         }
     }

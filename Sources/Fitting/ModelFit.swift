@@ -1,6 +1,8 @@
 package import Bytes
 import Glibc
 package import Models
+import Programs
+import SAEEngine
 package import Tokenization
 import Vectors
 
@@ -15,6 +17,8 @@ package struct ModelFit {
         package var pieces: String?
         /// `.npy`, a row a piece: the teacher's vectors of the pieces alone, where the lexicon starts.
         package var start: String?
+        /// Changed copies of held-out texts (scripts/teacher/perturb.py --of-held-out): they are scored, never fitted.
+        package var contrasts: TeacherPair?
 
         package init(pairs: [TeacherPair]) { self.pairs = pairs }
     }
@@ -24,10 +28,14 @@ package struct ModelFit {
         case stage(String)
         case progress(FittingProgress)
         /// After an epoch, of the rows as they would be shipped: rounded to int8.
-        case epoch(Int, meanLoss: Double, score: HeldOutScore)
-        /// Of the rows that were chosen, before rounding and after.
-        case chosen(exact: HeldOutScore, rounded: HeldOutScore)
+        case epoch(Int, meanLoss: Double, scores: Scores)
+        /// Of the parameters that were chosen, before rounding and after.
+        case chosen(exact: Scores, rounded: Scores)
+        /// Of the same, rounded, at another temperature.
+        case temperature(Float, Scores)
     }
+
+    package typealias Scores = (natural: HeldOutScore, contrast: HeldOutScore?)
 
     private let inputs: Inputs
     private let options: FittingOptions
@@ -45,7 +53,7 @@ package struct ModelFit {
         try options.validate()
         var lines: [TextLines] = []
         var arrays: [NumpyArray] = []
-        for pair in inputs.pairs {
+        for pair in inputs.pairs + (inputs.contrasts.map { [$0] } ?? []) {
             observe(.stage("reading \(pair.texts) and \(pair.vectors)"))
             let array = try reading { () throws(FileError) in try NumpyArray(pair.vectors) }
             let texts = try reading { () throws(FileError) in
@@ -55,7 +63,7 @@ package struct ModelFit {
             lines.append(texts)
             arrays.append(array)
         }
-        let pieceBytes = try pieceModel(lines)
+        let pieceBytes = try pieceModel(Array(lines.prefix(inputs.pairs.count)))
         let pieces = try open(pieceBytes)
         let basis = try basis(arrays, lines[0])
         let texts = try trainingTexts(lines, arrays, pieces, basis)
@@ -63,64 +71,76 @@ package struct ModelFit {
             throw .nothingToFit(texts: texts.fitted.count, heldOut: texts.heldOut.count)
         }
         let origin = provenance(lines, arrays, pieceBytes, texts, basis, try startArray())
-        let start = try startRows(basis, texts, pieces)
-        let rows = try fitEpochs(
+        let start = ModelParameters(
+            shape: options.shape, meanings: try startRows(basis, texts, pieces), seed: options.seed)
+        let parameters = try fitEpochs(
             texts, start: start, identity: digest(of: origin), checkpoint: resumes ? checkpoint : nil,
             savingTo: checkpoint)
-        return try contents(name: name, rows: rows, texts: texts, pieces: pieceBytes, origin: origin)
+        return try contents(name: name, parameters, texts: texts, pieces: pieceBytes, origin: origin)
     }
 
     private func fitEpochs(
-        _ texts: TrainingTexts, start: [Float], identity: [UInt8], checkpoint: String?, savingTo path: String?
-    ) throws(FittingError) -> [Float] {
-        var fitter = LexiconFitter(options: options, start: start)
-        var best: (rows: [Float], agreement: Double) = (fitter.rows, -.infinity)
+        _ texts: TrainingTexts, start: ModelParameters, identity: [UInt8], checkpoint: String?, savingTo path: String?
+    ) throws(FittingError) -> ModelParameters {
+        let fitter = ModelFitter(options: options, start: start)
+        var best: (parameters: ModelParameters, agreement: Double) = (start, -.infinity)
         var first = 0
         if let checkpoint, access(checkpoint, F_OK) == 0 {
-            let saved = try FittingCheckpoint(checkpoint, identity: identity, floatCount: start.count)
-            (fitter.rows, fitter.means, fitter.variances, fitter.step) =
-                (saved.rows, saved.means, saved.variances, saved.step)
-            best = (saved.bestRows, saved.bestAgreement)
+            let saved = try FittingCheckpoint(
+                checkpoint, identity: identity, floatCount: start.records.count + start.dense.count)
+            fitter.restore(saved)
+            best.parameters.numbers = saved.bestNumbers
+            best.agreement = saved.bestAgreement
             first = saved.epochCount
             observe(.stage("going on after epoch \(first)"))
         }
         for epoch in first..<max(first, options.epochCount) {
             let loss = fitter.fitEpoch(epoch, on: texts) { observe(.progress($0)) }
-            let score = HeldOutScore(rows: rounded(fitter.rows), texts: texts)
-            observe(.epoch(epoch, meanLoss: loss, score: score))
-            if score.agreement > best.agreement { best = (fitter.rows, score.agreement) }
+            let scores = score(fitter.parameters.rounded(), texts)
+            observe(.epoch(epoch, meanLoss: loss, scores: scores))
+            let agreement = (scores.natural.agreement + (scores.contrast?.agreement ?? scores.natural.agreement)) / 2
+            if agreement > best.agreement { best = (fitter.parameters, agreement) }
             guard let path else { continue }
-            try FittingCheckpoint(
-                epochCount: epoch + 1, step: fitter.step, rows: fitter.rows, means: fitter.means,
-                variances: fitter.variances, bestAgreement: best.agreement, bestRows: best.rows
-            ).write(to: path, identity: identity)
+            try fitter.checkpoint(epochCount: epoch + 1, best: best.parameters, agreement: best.agreement)
+                .write(to: path, identity: identity)
         }
-        return best.rows
+        return best.parameters
     }
 
-    /// The rows as an engine reads them: int8 × scale.
-    private func rounded(_ rows: [Float]) -> [Float] {
-        let quantized = QuantizedRows(quantizing: rows, dimensions: options.dimensions)
-        return quantized.elements.enumerated().map { Float($1) * quantized.scales[$0 / options.dimensions] }
+    /// Scores on the held-out texts, and on these and their changed copies together.
+    private func score(_ parameters: ModelParameters, _ texts: TrainingTexts, temperature: Float? = nil) -> Scores {
+        func score(_ rows: [UInt32]) -> HeldOutScore {
+            HeldOutScore(
+                parameters, texts: texts, rows: rows, temperature: temperature ?? options.temperature,
+                threadCount: options.threadCount)
+        }
+        let contrasts = texts.contrasts
+        return (score(texts.heldOut), contrasts.isEmpty ? nil : score(Array(texts.heldOut.prefix(2_048)) + contrasts))
     }
 
     private func contents(
-        name: String, rows: [Float], texts: TrainingTexts, pieces: [UInt8], origin: [(key: String, value: String)]
+        name: String, _ parameters: ModelParameters, texts: TrainingTexts, pieces: [UInt8],
+        origin: [(key: String, value: String)]
     ) throws(FittingError) -> ModelContents {
-        let exact = HeldOutScore(rows: rows, texts: texts)
-        let shipped = HeldOutScore(rows: rounded(rows), texts: texts)
-        observe(.chosen(exact: exact, rounded: shipped))
-        var contents = ModelContents(
-            name: name, lexemes: QuantizedRows(quantizing: rows, dimensions: options.dimensions),
-            pieceModel: pieces,
-            provenance: origin + [
-                ("held-out-cosine", "\(Float(shipped.cosine))"),
-                ("held-out-agreement", "\(Float(shipped.agreement))"),
-            ],
-            selfTest: ("The quick brown fox jumps over the lazy dog.", []))
-        do throws(TokenizationError) {
-            contents.selfTest.vector = try contents.vector(of: contents.selfTest.text)
-        } catch { throw .tokenization(error) }
+        let rounded = parameters.rounded()
+        let shipped = score(rounded, texts)
+        observe(.chosen(exact: score(parameters, texts), rounded: shipped))
+        if options.shape.hasGates {
+            for temperature: Float in [0.8, 1, 1.25, 1.5, 2, 3] {
+                observe(.temperature(temperature, score(rounded, texts, temperature: temperature)))
+            }
+        }
+        var provenance = origin + [
+            ("held-out-cosine", "\(Float(shipped.natural.cosine))"),
+            ("held-out-agreement", "\(Float(shipped.natural.agreement))"),
+        ]
+        if let contrast = shipped.contrast { provenance.append(("contrast-agreement", "\(Float(contrast.agreement))")) }
+        var contents = parameters.contents(
+            name: name, temperature: options.temperature, pieceModel: pieces, pieceCount: parameters.recordCount,
+            provenance: provenance)
+        do throws(ModelError) {
+            try Engine.recordSelfTest("The quick brown fox jumps over the lazy dog.", in: &contents)
+        } catch { throw .model(error) }
         return contents
     }
 }
@@ -179,7 +199,7 @@ extension ModelFit {
 
     /// The projection of vectors that are wider than the model, or nil when none is.
     private func basis(_ arrays: [NumpyArray], _ first: TextLines) throws(FittingError) -> Matrix? {
-        let size = options.dimensions
+        let size = options.shape.dimensions
         if let path = inputs.basis {
             let array = try reading { () throws(FileError) in try NumpyArray(path) }
             guard array.columnCount == size else {
@@ -222,19 +242,22 @@ extension ModelFit {
     private func trainingTexts(
         _ lines: [TextLines], _ arrays: [NumpyArray], _ model: PieceModel, _ basis: Matrix?
     ) throws(FittingError) -> TrainingTexts {
-        var texts = TrainingTexts(dimensions: options.dimensions)
+        var texts = TrainingTexts(dimensions: options.shape.dimensions)
         for (number, array) in arrays.enumerated() {
             observe(.stage("cutting \(array.rowCount) texts into pieces, reading their vectors"))
             let pieces = tokenize(
                 lines[number], count: array.rowCount, model: model, threadCount: options.threadCount)
-            let isWide = array.columnCount != options.dimensions
+            let isWide = array.columnCount != options.shape.dimensions
             if isWide, array.columnCount != basis?.rowCount {
                 throw .width(
                     vectors: array.path, columns: array.columnCount,
-                    expected: "\(options.dimensions) or \(basis?.rowCount ?? options.dimensions)")
+                    expected: "\(options.shape.dimensions) or \(basis?.rowCount ?? options.shape.dimensions)")
             }
             let targets = try unitRows(array, basis: isWide ? basis : nil, threadCount: options.threadCount)
-            texts.append(pieces: pieces, targets: targets) { number == 0 && isHeldOut(lines[0], $0) }
+            texts.append(pieces: pieces, targets: targets) {
+                if number >= inputs.pairs.count { return .contrast }
+                return number == 0 && isHeldOut(lines[0], $0) ? .holdOut : .fit
+            }
         }
         return texts
     }
@@ -243,7 +266,7 @@ extension ModelFit {
     private func startRows(
         _ basis: Matrix?, _ texts: TrainingTexts, _ pieces: PieceModel
     ) throws(FittingError) -> [Float] {
-        let (size, pieceCount) = (options.dimensions, pieces.vocabularyCount)
+        let (size, pieceCount) = (options.shape.dimensions, pieces.vocabularyCount)
         guard let array = try startArray() else {
             var random = CounterRandom(options.seed, 1)
             return (0..<pieceCount * size).map { _ in (random.unitFloat() - 0.5) * 0.02 }

@@ -16,14 +16,19 @@ package struct TrainingTexts: Sendable {
     /// Texts kept aside, ascending, and texts to fit, ascending. A text without a piece is in neither.
     package private(set) var heldOut: [UInt32] = []
     package private(set) var fitted: [UInt32] = []
+    /// Changed copies of held-out texts, kept aside like them.
+    package private(set) var contrasts: [UInt32] = []
+
+    /// What becomes of a text.
+    package enum Use: Sendable { case fit, holdOut, contrast }
 
     package init(dimensions: Int) { self.dimensions = dimensions }
 
     package var count: Int { targetScales.count }
 
-    /// Adds texts with unit targets of `dimensions`, row after row. `isHeldOut` chooses those kept aside.
+    /// Adds texts with unit targets of `dimensions`, row after row. `use` says what each is for.
     package mutating func append(
-        pieces texts: [[UInt32]], targets rows: [Float], isHeldOut: (Int) -> Bool
+        pieces texts: [[UInt32]], targets rows: [Float], use: (Int) -> Use
     ) {
         precondition(rows.count == texts.count * dimensions)
         for (index, ids) in texts.enumerated() {
@@ -37,8 +42,17 @@ package struct TrainingTexts: Sendable {
             let norm = row.reduce(Float(0)) { $0 + Float($1) * Float($1) }.squareRoot()
             targetScales.append(norm > 0 ? 1 / norm : 0)
             guard !ids.isEmpty else { continue }
-            if isHeldOut(index) { heldOut.append(number) } else { fitted.append(number) }
+            switch use(index) {
+            case .fit: fitted.append(number)
+            case .holdOut: heldOut.append(number)
+            case .contrast: contrasts.append(number)
+            }
         }
+    }
+
+    /// A target as a unit vector.
+    package func target(_ text: Int) -> [Float] {
+        targets[text * dimensions..<(text + 1) * dimensions].map { Float($0) * targetScales[text] }
     }
 
     /// How often each piece occurs in the fitted texts.
@@ -68,7 +82,7 @@ package struct TrainingTexts: Sendable {
 }
 
 /// The longest text that is fitted, in pieces; the teacher reads 128 of its own.
-private let maximumPieces = 512
+private let maximumPieces = Int(SAE_FIT_MAXIMUM_PIECES)
 /// Rows read and projected at a time.
 private let blockCount = 4_096
 

@@ -1,11 +1,12 @@
 import Bytes
+package import Programs
 package import Tokenization
-package import Vectors
+import Vectors
 
 /// A model file, opened and checked: everything that an engine needs. Immutable.
 package final class Model: Sendable {
     package let name: String
-    package let lexemes: RowTable
+    package let tables: ModelTables
     package let pieces: PieceModel
     package let provenance: [(key: String, value: String)]
     package let selfTest: (text: String, vector: [Float])
@@ -15,44 +16,121 @@ package final class Model: Sendable {
     package let sections: [(name: String, bytes: Int)]
     private let file: MappedFile
 
-    package var dimensions: Int { lexemes.dimensions }
+    package var dimensions: Int { tables.shape.dimensions }
 
     /// Maps a file, checks header, table, the checksum of every section, and that they fit together.
-    package init(_ path: String) throws(ModelError) {
+    package convenience init(_ path: String) throws(ModelError) {
+        let file: MappedFile
         do throws(FileError) { file = try MappedFile(path) } catch { throw .file(error) }
+        try self.init(file)
+    }
+
+    /// The model that a file of these contents would be.
+    package convenience init(_ contents: ModelContents) throws(ModelError) {
+        let file: MappedFile
+        do throws(FileError) {
+            file = try MappedFile(copying: contents.serialized(), path: contents.name)
+        } catch { throw .file(error) }
+        try self.init(file)
+    }
+
+    private init(_ file: MappedFile) throws(ModelError) {
+        self.file = file
+        let path = file.path
         let layout = try ModelLayout(file.bytes, path: path)
         digest = layout.digest
         sections = layout.entries.map { ($0.name, $0.bytes.count) }
-        var shape = ByteReader(try layout.section("shape"))
-        guard let dimensions = shape.next(UInt32.self).map(Int.init), let count = shape.next(UInt32.self).map(Int.init),
-            (1...ModelFormat.maximumDimensions).contains(dimensions),
-            (1...ModelFormat.maximumVocabulary).contains(count),
-            let name = shape.next(count: shape.remaining).map({ String(decoding: $0, as: UTF8.self) })
-        else { throw .section(path: path, name: "shape", reason: "sizes are out of range") }
-        self.name = name
-        let rows = try layout.section("rows", byteCount: count * dimensions)
-        let scales = try layout.section("scales", byteCount: count * 4)
-        guard let elements = rows.baseAddress, let scaleBase = scales.baseAddress else {
-            throw .section(path: path, name: "rows", reason: "is empty")
-        }
-        let scaleValues = scaleBase.assumingMemoryBound(to: Float.self)
-        for index in 0..<count where !scaleValues[index].isFinite {
-            throw .section(path: path, name: "scales", reason: "scale \(index) is not a finite number")
-        }
-        lexemes = RowTable(
-            elements: elements.assumingMemoryBound(to: Int8.self), scales: scaleValues, count: count,
-            dimensions: dimensions, owner: file)
+        let header = try Self.parseShape(layout, path: path)
+        name = header.name
+        tables = try Self.parseTables(layout, header, owner: file, path: path)
         let pieceBytes = try layout.section("pieces")
         do throws(TokenizationError) { pieces = try PieceModel(serialized: pieceBytes) } catch {
             throw .section(path: path, name: "pieces", reason: error.summary)
         }
-        guard pieces.vocabularyCount == count else {
+        guard pieces.vocabularyCount == header.pieceCount else {
             throw .section(
                 path: path, name: "pieces",
-                reason: "has \(pieces.vocabularyCount) pieces, and section \"rows\" has \(count) rows")
+                reason: "has \(pieces.vocabularyCount) pieces, and section \"shape\" says \(header.pieceCount)")
         }
         provenance = try Self.parseOrigin(layout.section("origin"), path: path)
-        selfTest = try Self.parseSelfTest(layout.section("selftest"), dimensions: dimensions, path: path)
+        selfTest = try Self.parseSelfTest(
+            layout.section("selftest"), dimensions: header.shape.dimensions, path: path)
+    }
+
+    private struct Header {
+        let shape: ModelShape
+        let pieceCount: Int
+        let recordCount: Int
+        let temperature: Float
+        let name: String
+    }
+
+    private static func parseShape(_ layout: ModelLayout, path: String) throws(ModelError) -> Header {
+        var reader = ByteReader(try layout.section("shape"))
+        var sizes: [Int] = []
+        while sizes.count < 7, let size = reader.next(UInt32.self) { sizes.append(Int(size)) }
+        guard sizes.count == 7, let bits = reader.next(UInt32.self),
+            let name = reader.next(count: reader.remaining).map({ String(decoding: $0, as: UTF8.self) })
+        else { throw .section(path: path, name: "shape", reason: "is too short") }
+        let shape = ModelShape(
+            dimensions: sizes[0], contextRank: sizes[1], neighbourRank: sizes[2], couplingCount: sizes[3],
+            ruleCount: sizes[4])
+        if let problem = shape.problem { throw .section(path: path, name: "shape", reason: problem) }
+        let (pieces, records, temperature) = (sizes[5], sizes[6], Float(bitPattern: bits))
+        guard (1...ModelFormat.maximumVocabulary).contains(records), (1...records).contains(pieces) else {
+            throw .section(path: path, name: "shape", reason: "\(pieces) pieces and \(records) records are out of range")
+        }
+        guard (0.25...16).contains(temperature) else {
+            throw .section(path: path, name: "shape", reason: "the temperature is not between 0.25 and 16")
+        }
+        return Header(shape: shape, pieceCount: pieces, recordCount: records, temperature: temperature, name: name)
+    }
+
+    private static func parseTables(
+        _ layout: ModelLayout, _ header: Header, owner: MappedFile, path: String
+    ) throws(ModelError) -> ModelTables {
+        let shape = header.shape
+        /// int8 rows, their scales, and `extra` floats behind.
+        func rows(_ name: String, _ count: Int, _ width: Int, extra: Int = 0) throws(ModelError) -> (RowTable, [Float]) {
+            let bytes = try layout.section(name, byteCount: count * (width + 4) + extra * 4)
+            let values = try floats(bytes.dropFirst(count * width), name: name, path: path)
+            guard let base = bytes.baseAddress else { throw .section(path: path, name: name, reason: "is empty") }
+            let table = RowTable(
+                elements: base.assumingMemoryBound(to: Int8.self),
+                scales: (base + count * width).assumingMemoryBound(to: Float.self), count: count, dimensions: width,
+                owner: owner)
+            return (table, Array(values.dropFirst(count)))
+        }
+        let recordBytes = try layout.section("records", byteCount: header.recordCount * shape.recordBytes)
+        guard let base = recordBytes.baseAddress else { throw .section(path: path, name: "records", reason: "is empty") }
+        let records = RecordTable(
+            shape: shape, base: base.assumingMemoryBound(to: UInt8.self), count: header.recordCount, owner: owner)
+        if let record = records.firstNotFinite {
+            throw .section(path: path, name: "records", reason: "a number of record \(record) is not finite")
+        }
+        let (neighbourCount, couplingCount) = (4 * shape.neighbourRank, 2 * shape.couplingCount)
+        let gates = try floats(
+            layout.section("gates", byteCount: 4 * (neighbourCount + couplingCount))[...], name: "gates", path: path)
+        let (rules, thresholds) = try rows("rules", shape.ruleCount, shape.featureCount, extra: shape.ruleCount)
+        return ModelTables(
+            shape: shape, vocabularyCount: header.pieceCount, records: records,
+            projection: try rows("project", shape.contextRank, shape.dimensions).0,
+            neighbours: Array(gates.prefix(neighbourCount)), couplings: Array(gates.dropFirst(neighbourCount)),
+            rules: rules, thresholds: thresholds,
+            lifts: try rows("lifts", shape.couplingCount + shape.ruleCount, shape.dimensions).0,
+            temperature: header.temperature)
+    }
+
+    private static func floats(
+        _ bytes: Slice<UnsafeRawBufferPointer>, name: String, path: String
+    ) throws(ModelError) -> [Float] {
+        var reader = ByteReader(UnsafeRawBufferPointer(rebasing: bytes))
+        var values: [Float] = []
+        while let bits = reader.next(UInt32.self) { values.append(Float(bitPattern: bits)) }
+        guard values.allSatisfy(\.isFinite) else {
+            throw .section(path: path, name: name, reason: "has a number that is not finite")
+        }
+        return values
     }
 
     private static func parseOrigin(

@@ -1,52 +1,76 @@
 package import Bytes
-package import Tokenization
+package import Programs
 package import Vectors
 
 /// All that a model file holds, before it is written.
 package struct ModelContents: Sendable {
     package var name: String
-    /// A row a piece.
-    package var lexemes: QuantizedRows
+    /// Lexemes, a record a piece; then phrases.
+    package var records: PackedRecords
+    /// P, r rows of D.
+    package var projection: QuantizedRows
+    /// d, 4 × s.
+    package var neighbours: [Float]
+    /// e, 2 × c.
+    package var couplings: [Float]
+    /// K, H rows of D + c, and θ.
+    package var rules: QuantizedRows
+    package var thresholds: [Float]
+    /// The columns of U, then the rows of V: c + H rows of D.
+    package var lifts: QuantizedRows
+    /// The temperature of the gates to use.
+    package var temperature: Float
     /// A serialised SentencePiece model with as many pieces.
     package var pieceModel: [UInt8]
+    /// Pieces of that model: the first so many records are lexemes.
+    package var pieceCount: Int
     /// Where the model comes from: digests of corpus and teacher, seed, options, scores. Keys without `=`,
     /// keys and values without line breaks.
     package var provenance: [(key: String, value: String)]
     /// A text and the vector that the model gives it: what a start checks.
     package var selfTest: (text: String, vector: [Float])
 
+    /// A bag of pieces: records whose meanings are the rows of `lexemes`, and nothing else.
     package init(
-        name: String, lexemes: QuantizedRows, pieceModel: [UInt8],
+        name: String, lexemes: [Float], dimensions: Int, pieceModel: [UInt8],
+        provenance: [(key: String, value: String)], selfTest: (text: String, vector: [Float])
+    ) {
+        var records = PackedRecords(shape: ModelShape(dimensions: dimensions))
+        for first in stride(from: 0, to: lexemes.count, by: dimensions) {
+            records.append(lexemes[first..<first + dimensions], bias: 0)
+        }
+        let none = QuantizedRows(quantizing: [], dimensions: dimensions)
+        self.init(
+            name: name, records: records, projection: none, neighbours: [], couplings: [], rules: none, thresholds: [],
+            lifts: none, temperature: 1, pieceModel: pieceModel, pieceCount: records.count, provenance: provenance, selfTest: selfTest)
+    }
+
+    package init(
+        name: String, records: PackedRecords, projection: QuantizedRows, neighbours: [Float], couplings: [Float],
+        rules: QuantizedRows, thresholds: [Float], lifts: QuantizedRows, temperature: Float, pieceModel: [UInt8], pieceCount: Int,
         provenance: [(key: String, value: String)], selfTest: (text: String, vector: [Float])
     ) {
         self.name = name
-        self.lexemes = lexemes
+        self.records = records
+        self.projection = projection
+        self.neighbours = neighbours
+        self.couplings = couplings
+        self.rules = rules
+        self.thresholds = thresholds
+        self.lifts = lifts
+        self.temperature = temperature
         self.pieceModel = pieceModel
+        self.pieceCount = pieceCount
         self.provenance = provenance
         self.selfTest = selfTest
-    }
-
-    /// The vector that an engine will give a text with this model: what `selfTest` records. Zeros for a text
-    /// without pieces.
-    package func vector(of text: String) throws(TokenizationError) -> [Float] {
-        let model = try PieceModel(serialized: pieceModel)
-        var tokenizer = Tokenizer(model: model, cacheSlots: 2)
-        var pieces = PieceBuffer()
-        _ = Array(text.utf8).withUnsafeBufferPointer {
-            tokenizer.encode($0, maximumPieces: $0.count * 12 + 1, usingCache: false, into: &pieces)
-        }
-        var sum = [Float](repeating: 0, count: lexemes.dimensions)
-        lexemes.gatherSum(Array(pieces.ids), into: &sum)
-        _ = normalize(sum, count: sum.count, into: &sum)
-        return sum
     }
 
     /// The bytes of the file.
     package func serialized() -> [UInt8] {
         let sections = [
-            ("shape", shape), ("rows", lexemes.elements.map { UInt8(bitPattern: $0) }),
-            ("scales", floats(lexemes.scales)), ("pieces", pieceModel), ("origin", origin),
-            ("selftest", selfTestSection),
+            ("shape", shape), ("records", records.bytes), ("project", rows(projection)),
+            ("gates", floats(neighbours + couplings)), ("rules", rows(rules) + floats(thresholds)), ("lifts", rows(lifts)),
+            ("pieces", pieceModel), ("origin", origin), ("selftest", selfTestSection),
         ]
         var table = ByteWriter()
         var offset = ModelFormat.headerBytes + sections.count * ModelFormat.entryBytes
@@ -87,10 +111,18 @@ package struct ModelContents: Sendable {
 
     private var shape: [UInt8] {
         var writer = ByteWriter()
-        writer.append(UInt32(lexemes.dimensions))
-        writer.append(UInt32(lexemes.count))
+        let shape = records.shape
+        for size in [
+            shape.dimensions, shape.contextRank, shape.neighbourRank, shape.couplingCount, shape.ruleCount, pieceCount,
+            records.count,
+        ] { writer.append(UInt32(size)) }
+        writer.append(temperature)
         writer.append(contentsOf: Array(name.utf8))
         return writer.bytes
+    }
+
+    private func rows(_ rows: QuantizedRows) -> [UInt8] {
+        rows.elements.map { UInt8(bitPattern: $0) } + floats(rows.scales)
     }
 
     private var origin: [UInt8] { Array(provenance.map { "\($0.key)=\($0.value)\n" }.joined().utf8) }

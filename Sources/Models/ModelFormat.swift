@@ -11,20 +11,22 @@
 ///      the section may ignore it; the rest zero); u32 CRC-32C of the section; u64 offset; u64 length
 ///      the sections, each at a multiple of 64, gaps zero
 /// ```
-/// Sections, all required: `shape` (u32 dimensions D, u32 vocabulary V, the model's name in UTF-8), `rows`
-/// (V × D int8, row-major), `scales` (V binary32), `pieces` (the serialised SentencePiece model), `origin`
-/// (provenance: lines `key=value` in UTF-8), `selftest` (u32 length of a text, the text, D binary32: its vector).
+/// Sections, all required, in the symbols of algorithm.md:
+/// `shape`: u32 × 7, D, r, s, c, H, pieces, records; f32 temperature; then the model's name in UTF-8.
+/// `records`: see `RecordTable`. `project`: P, r × D int8, then r scales. `gates`: d, 4 × s f32, then e, 2 × c f32.
+/// `rules`: K, H × (D + c) int8, then H scales, then H thresholds. `lifts`: (c + H) × D int8, then c + H scales.
+/// `pieces`: the serialised SentencePiece model. `origin`: provenance, lines `key=value` in UTF-8. `selftest`: u32 length
+/// of a text, the text, D f32: its vector.
 package enum ModelFormat {
-    package static let version: UInt32 = 1
+    package static let version: UInt32 = 2
     static let magic = Array("SAEMODEL".utf8)
     static let headerBytes = 64
     static let entryBytes = 32
     static let alignment = 64
     static let maximumSections: UInt32 = 64
     static let optionalFlag: UInt32 = 1
-    static let known = ["shape", "rows", "scales", "pieces", "origin", "selftest"]
+    static let known = ["shape", "records", "project", "gates", "rules", "lifts", "pieces", "origin", "selftest"]
     /// Sizes that a reader accepts; wide enough for any model that fits in memory.
-    static let maximumDimensions = 4096
     static let maximumVocabulary = 1 << 24
 
     /// A section's name as the 8 bytes of its table entry.

@@ -1,7 +1,7 @@
 package import Diagnostics
 
-/// A program as text: words in capitals, `LEXEME` and `SCALE` followed by a number, white space between,
-/// `\` to the end of the line a comment.
+/// A program as text: words in capitals, each followed by its numbers, white space between, `\` to the end of the line a
+/// comment.
 package enum ForthSyntax {
     /// The text of a program; floats are the shortest that read back the same.
     package static func print(_ program: [Instruction]) -> String {
@@ -9,11 +9,12 @@ package enum ForthSyntax {
         var line: [String] = []
         for instruction in program {
             switch instruction {
-            case .lexeme(let id): line.append("LEXEME \(id)")
-            case .scale(let factor): line.append("SCALE \(factor)")
+            case .lexeme(let id), .phrase(let id), .rule(let id): line.append("\(instruction.word.name) \(id)")
+            case .scale(let factor), .lift(let factor): line.append("\(instruction.word.name) \(factor)")
+            case .couple(let left, let right, let offset): line.append("COUPLE \(left) \(right) \(offset)")
             default: line.append(instruction.word.name)
             }
-            if instruction.word == .add || instruction.word == .normalize {
+            if [.add, .normalize, .couple, .lift].contains(instruction.word) {
                 lines.append(line.joined(separator: "  "))
                 line = []
             }
@@ -25,47 +26,55 @@ package enum ForthSyntax {
     /// The program in a text.
     package static func parse(_ text: String) throws(ForthSyntaxError) -> [Instruction] {
         var program: [Instruction] = []
-        var pending: (word: Word, position: TextPosition)?
-        for (token, position) in tokens(text) {
-            if let (word, _) = pending {
-                pending = nil
-                program.append(try operand(of: word, token, at: position))
-                continue
-            }
+        var rest = tokens(text)[...]
+        while let (token, position) = rest.popFirst() {
             guard let word = Word.allCases.first(where: { $0.name == token }) else {
                 throw ForthSyntaxError(position: position, expected: "a word", found: token)
             }
-            switch word {
-            case .lexeme, .scale: pending = (word, position)
-            case .add: program.append(.add)
-            case .normalize: program.append(.normalize)
-            case .dup: program.append(.dup)
-            case .swap: program.append(.swap)
-            case .over: program.append(.over)
-            case .drop: program.append(.drop)
-            case .dot: program.append(.dot)
+            guard rest.count >= word.operandCount else {
+                throw ForthSyntaxError(
+                    position: position, expected: "\(word.operandCount) number(s) after \(word.name)",
+                    found: "the end of the text")
             }
-        }
-        if let (word, position) = pending {
-            throw ForthSyntaxError(
-                position: position, expected: "a number after \(word.name)", found: "the end of the text")
+            program.append(try instruction(word, rest.prefix(word.operandCount)))
+            rest = rest.dropFirst(word.operandCount)
         }
         return program
     }
 
-    private static func operand(
-        of word: Word, _ token: String, at position: TextPosition
+    private static func instruction(
+        _ word: Word, _ operands: ArraySlice<(String, TextPosition)>
     ) throws(ForthSyntaxError) -> Instruction {
-        if word == .lexeme {
+        func id(_ index: Int, _ expected: String) throws(ForthSyntaxError) -> UInt32 {
+            let (token, position) = operands[operands.startIndex + index]
             guard let id = UInt32(token) else {
-                throw ForthSyntaxError(position: position, expected: "a lexeme's id", found: token)
+                throw ForthSyntaxError(position: position, expected: expected, found: token)
             }
-            return .lexeme(id)
+            return id
         }
-        guard let factor = Float(token), factor.isFinite else {
-            throw ForthSyntaxError(position: position, expected: "a finite number", found: token)
+        func factor() throws(ForthSyntaxError) -> Float {
+            let (token, position) = operands[operands.startIndex]
+            guard let factor = Float(token), factor.isFinite else {
+                throw ForthSyntaxError(position: position, expected: "a finite number", found: token)
+            }
+            return factor
         }
-        return .scale(factor)
+        switch word {
+        case .lexeme: return .lexeme(try id(0, "a lexeme's id"))
+        case .phrase: return .phrase(try id(0, "a phrase's number"))
+        case .rule: return .rule(try id(0, "a rule's number"))
+        case .scale: return .scale(try factor())
+        case .lift: return .lift(try factor())
+        case .couple:
+            return .couple(try id(0, "a record's id"), try id(1, "a record's id"), offset: try id(2, "an offset"))
+        case .add: return .add
+        case .normalize: return .normalize
+        case .dup: return .dup
+        case .swap: return .swap
+        case .over: return .over
+        case .drop: return .drop
+        case .dot: return .dot
+        }
     }
 
     private static func tokens(_ text: String) -> [(String, TextPosition)] {

@@ -42,19 +42,4 @@ package struct ProgramStream: Sendable {
         }
         return nil
     }
-
-    /// The program, word by word.
-    package var instructions: [Instruction] {
-        var result: [Instruction] = []
-        for index in 0..<count {
-            result += [.lexeme(operands[index]), .scale(weight(index)), .add]
-        }
-        return result + [.normalize]
-    }
-
-    /// Weight of an item: exp(score), and exactly 1 for score 0.
-    private func weight(_ index: Int) -> Float {
-        precondition(scores[index] == 0, "no rule of this version changes a score")
-        return 1
-    }
 }

@@ -1,7 +1,8 @@
 import Bytes
+import CVectorKernels
 import Diagnostics
 package import Models
-import Programs
+package import Programs
 import Tokenization
 package import Vectors
 
@@ -15,10 +16,13 @@ package import Vectors
 /// ```
 public struct Engine: Sendable {
     /// The name of the arithmetic: it changes whenever a bit of a vector may.
-    public static let numerics = "cpu-1"
+    public static let numerics = "cpu-2"
 
     package let model: Model
     let instructionSet: InstructionSet
+    /// P and K as float32.
+    private let projection: [Float]
+    private let rules: [Float]
 
     /// Opens and checks a model file.
     public init(contentsOf path: String) throws(EngineError) {
@@ -28,6 +32,8 @@ public struct Engine: Sendable {
     package init(model: Model, instructionSet: InstructionSet = .best) {
         self.model = model
         self.instructionSet = instructionSet
+        projection = model.tables.projection.floats
+        rules = model.tables.rules.floats
     }
 
     /// Length of a vector.
@@ -35,7 +41,7 @@ public struct Engine: Sendable {
     public var modelName: String { model.name }
     /// SHA-256 of the model's contents.
     public var digest: [UInt8] { model.digest }
-    public var vocabularyCount: Int { model.lexemes.count }
+    public var vocabularyCount: Int { model.tables.vocabularyCount }
 
     /// Names the bits: the first 8 bytes, little-endian, of SHA-256(digest ‖ numerics name). Two engines of one
     /// generation give the same vectors.
@@ -45,20 +51,23 @@ public struct Engine: Sendable {
         }
     }
 
-    public func makeWorkspace() -> Workspace { Workspace(tokenizer: Tokenizer(model: model.pieces)) }
+    public func makeWorkspace() -> Workspace { 
+        Workspace(tokenizer: Tokenizer(model: model.pieces), shape: model.tables.shape)
+     }
 
     /// The vectors of all texts; replaces what `batch` held. Allocates nothing once workspace and batch have seen a
-    /// batch of this size and their words. A text's bits depend on nothing but the text, the limits and the model.
+    /// batch of this size and their words. A text's bits depend on nothing but the text, the limits, the temperature and
+    /// the model.
     public func embed(
-        _ texts: TextBatch, limits: TextLimits = TextLimits(), using workspace: inout Workspace,
-        into batch: inout EmbeddingBatch
+        _ texts: TextBatch, limits: TextLimits = TextLimits(), temperature: Temperature = .fitted,
+        using workspace: inout Workspace, into batch: inout EmbeddingBatch
     ) {
-        embed(texts, 0..<texts.count, limits: limits, using: &workspace, into: &batch)
+        embed(texts, 0..<texts.count, limits: limits, temperature: temperature, using: &workspace, into: &batch)
     }
 
     /// The vectors of some texts of a batch: row 0 is the first text of `range`.
     public func embed(
-        _ texts: TextBatch, _ range: Range<Int>, limits: TextLimits = TextLimits(),
+        _ texts: TextBatch, _ range: Range<Int>, limits: TextLimits = TextLimits(), temperature: Temperature = .fitted,
         using workspace: inout Workspace, into batch: inout EmbeddingBatch
     ) {
         precondition(batch.dimensions == dimensions, "the batch is for vectors of another length")
@@ -66,20 +75,32 @@ public struct Engine: Sendable {
         texts.bytes.withUnsafeBufferPointer { bytes in
             batch.vectors.withUnsafeMutableBufferPointer { rows in
                 guard let firstRow = rows.baseAddress else { return }
-                for (row, index) in range.enumerated() {
-                    let text = UnsafeBufferPointer(rebasing: bytes[texts.range(of: index)])
-                    let outcome = embed(
-                        text, limits: limits, using: &workspace, into: firstRow + row * dimensions)
-                    batch.outcomes.append(outcome)
+                for first in stride(from: 0, to: range.count, by: SliceMemory.textCount) {
+                    let slice = first..<min(range.count, first + SliceMemory.textCount)
+                    for row in slice {
+                        let text = UnsafeBufferPointer(rebasing: bytes[texts.range(of: range.lowerBound + row)])
+                        batch.outcomes.append(
+                            sum(
+                                text, limits: limits, temperature: temperature, using: &workspace, place: row - first,
+                                into: firstRow + row * dimensions))
+                    }
+                    guard isCoupled(temperature) else { continue }
+                    applyContextRules(
+                        &batch.outcomes, slice, using: &workspace.slice, into: firstRow + first * dimensions)
                 }
             }
         }
     }
 
-    /// One text, in the four steps: pieces, program, (annealing,) machine.
-    private func embed(
-        _ text: UnsafeBufferPointer<UInt8>, limits: TextLimits, using workspace: inout Workspace,
-        into row: UnsafeMutablePointer<Float>
+    private func isCoupled(_ temperature: Temperature) -> Bool {
+        temperature != .infinite && model.tables.lifts.count > 0
+    }
+
+    /// One text up to its weighted sum: pieces, program, annealing, gates. The unit sum goes to `row`, and with the
+    /// features of the couplings to place `place` of the slice.
+    private func sum(
+        _ text: UnsafeBufferPointer<UInt8>, limits: TextLimits, temperature: Temperature,
+        using workspace: inout Workspace, place: Int, into row: UnsafeMutablePointer<Float>
     ) -> RowOutcome {
         var used = text
         if text.count > limits.maximumTextBytes {
@@ -96,19 +117,125 @@ public struct Engine: Sendable {
         workspace.stream.load(workspace.pieces)
         let count = workspace.stream.count
         guard count > 0 else { return RowOutcome(status: .noPieces, pieceCount: 0, isTruncated: false) }
-        guard run(workspace.stream, into: row) else {
+        let isDirected = workspace.stream.operands.withUnsafeBufferPointer { ids in
+            weigh(ids, temperature: temperature, using: &workspace.gates, into: row)
+                && couple(ids, temperature: temperature, using: &workspace.slice, place: place, sum: row)
+        }
+        guard isDirected else {
+            row.update(repeating: 0, count: dimensions)
             return RowOutcome(status: .noDirection, pieceCount: 0, isTruncated: false)
         }
         return RowOutcome(status: .ok, pieceCount: count, isTruncated: wasCut || used.count < text.count)
     }
 
-    /// What `Machine.run` computes for this program, without going word by word: the same products and sums in the
-    /// same order. All scores are 0 in this version, so every weight is 1.
-    private func run(_ stream: ProgramStream, into row: UnsafeMutablePointer<Float>) -> Bool {
-        stream.operands.withUnsafeBufferPointer {
-            model.lexemes.gatherSum($0, using: instructionSet, into: row)
+    /// The scale rules (algorithm.md, section 3): the plain sum gives the context, the context the weights, and these the
+    /// sum, made unit. False when a sum has no direction.
+    private func weigh(
+        _ ids: UnsafeBufferPointer<UInt32>, temperature: Temperature, using memory: inout GateMemory,
+        into row: UnsafeMutablePointer<Float>
+    ) -> Bool {
+        let (shape, records, set) = (model.tables.shape, model.tables.records.columns, instructionSet.rawValue)
+        sae_add_records(set, records, ids.baseAddress, nil, ids.count, row)
+        guard shape.hasGates, temperature != .infinite else { return normalize(row, count: dimensions, into: row) }
+        grow(&memory.bag, to: dimensions)
+        grow(&memory.context, to: shape.contextRank)
+        grow(&memory.weights, to: ids.count)
+        guard memory.bag.withUnsafeMutableBufferPointer({ normalize(row, count: dimensions, into: $0.baseAddress) }) else {
+            return false
         }
+        sae_multiply_rows(set, projection, shape.contextRank, dimensions, memory.bag, &memory.context)
+        sae_gate_weights(
+            set, records, memory.context, model.tables.neighbours, 1 / degrees(temperature), ids.baseAddress, ids.count,
+            &memory.weights)
+        row.update(repeating: 0, count: dimensions)
+        sae_add_records(set, records, ids.baseAddress, memory.weights, ids.count, row)
         return normalize(row, count: dimensions, into: row)
+    }
+
+    /// The couplings (section 4): features of the text into its place of the slice.
+    private func couple(
+        _ ids: UnsafeBufferPointer<UInt32>, temperature: Temperature, using memory: inout SliceMemory, place: Int,
+        sum: UnsafeMutablePointer<Float>
+    ) -> Bool {
+        guard isCoupled(temperature) else { return true }
+        let (shape, count) = (model.tables.shape, model.tables.shape.couplingCount)
+        memory.features.withUnsafeMutableBufferPointer { features in
+            guard let base = features.baseAddress else { return }
+            let x = base + place * shape.featureCount
+            let z = x + dimensions
+            x.update(from: sum, count: dimensions)
+            z.update(repeating: 0, count: count)
+            sae_add_couplings(
+                instructionSet.rawValue, model.tables.records.columns, model.tables.couplings, ids.baseAddress, ids.count, z)
+            let scale = couplingScale(itemCount: ids.count)
+            for feature in 0..<count { z[feature] *= scale }
+        }
+        return true
+    }
+
+    /// The context rules (section 5): bids of the whole slice, then what fired is added to each text's vector.
+    private func applyContextRules(
+        _ outcomes: inout [RowOutcome], _ rows: Range<Int>, using memory: inout SliceMemory,
+        into vectors: UnsafeMutablePointer<Float>
+    ) {
+        for place in 0..<rows.count where outcomes[rows.lowerBound + place].status == .ok {
+            let row = vectors + place * dimensions
+            let count = score(place: place, using: &memory)
+            memory.liftRows.withUnsafeBufferPointer { ids in
+                model.tables.lifts.add(
+                    UnsafeBufferPointer(rebasing: ids[..<count]), weights: memory.liftWeights, using: instructionSet, to: row)
+            }
+            if !normalize(row, count: dimensions, into: row) {
+                outcomes[rows.lowerBound + place] = RowOutcome(status: .noDirection, pieceCount: 0, isTruncated: false)
+            }
+        }
+    }
+
+    /// Fills the lifts of one text, and returns how many there are.
+    private func score(place: Int, using memory: inout SliceMemory) -> Int {
+        let (shape, thresholds) = (model.tables.shape, model.tables.thresholds)
+        let first = place * shape.featureCount
+        memory.features.withUnsafeBufferPointer { features in
+            guard let x = features.baseAddress.map({ $0 + first }) else { return }
+            sae_multiply_rows(instructionSet.rawValue, rules, shape.ruleCount, shape.featureCount, x, &memory.bids)
+        }
+        var count = 0
+        for feature in 0..<shape.couplingCount {
+            memory.liftRows[count] = UInt32(feature)
+            memory.liftWeights[count] = memory.features[first + dimensions + feature]
+            count += 1
+        }
+        for rule in 0..<shape.ruleCount where memory.bids[rule] - thresholds[rule] > 0 {
+            memory.liftRows[count] = UInt32(shape.couplingCount + rule)
+            memory.liftWeights[count] = memory.bids[rule] - thresholds[rule]
+            count += 1
+        }
+        return count
+    }
+
+    private func degrees(_ temperature: Temperature) -> Float { temperature.degrees ?? model.tables.temperature }
+
+    /// The program that a text came down to: what `Machine` runs to the same vector. `workspace` has just embedded this one
+    /// text, at this temperature.
+    package func finalProgram(of workspace: borrowing Workspace, temperature: Temperature) -> FinalProgram {
+        let ids = workspace.stream.operands
+        let isWeighted = model.tables.shape.hasGates && temperature != .infinite
+        let items = ids.enumerated().map { ($1, isWeighted ? workspace.gates.weights[$0] : 1) }
+        guard isCoupled(temperature) else { return FinalProgram(items: items, fired: [], isCoupled: false) }
+        let bids = workspace.slice.bids
+        let fired: [(rule: UInt32, bid: Float)] = (0..<model.tables.shape.ruleCount).compactMap { rule in
+            let bid = bids[rule] - model.tables.thresholds[rule]
+            return bid > 0 ? (UInt32(rule), bid) : nil
+        }
+        return FinalProgram(items: items, fired: fired, isCoupled: true)
+    }
+
+    /// Records `text` and the vector that an engine gives it as the test that the model brings along.
+    package static func recordSelfTest(_ text: String, in contents: inout ModelContents) throws(ModelError) {
+        let size = contents.records.shape.dimensions
+        contents.selfTest = (text, [Float](repeating: 0, count: size))
+        let engine = Engine(model: try Model(contents))
+        contents.selfTest.vector = Array(engine.embed(TextBatch([text]), threads: 1).vector(0))
     }
 
     /// Embeds the text that the model file brings along and compares with its vector.
@@ -124,6 +251,11 @@ public struct Engine: Sendable {
                 remedy: "this build of sae does not fit the model: report it, with the processor's name")
         }
     }
+}
+
+/// Makes room for `count` numbers; allocates only to grow.
+private func grow(_ values: inout [Float], to count: Int) {
+    if values.count < count { values.append(contentsOf: repeatElement(0, count: count - values.count)) }
 }
 
 /// The largest cut of at most `limit` bytes that is not inside a UTF-8 sequence.

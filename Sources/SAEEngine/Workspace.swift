@@ -6,9 +6,44 @@ public struct Workspace: ~Copyable {
     var tokenizer: Tokenizer
     var pieces = PieceBuffer()
     package internal(set) var stream = ProgramStream()
+    var gates = GateMemory()
+    var slice: SliceMemory
 
-    init(tokenizer: consuming Tokenizer) { self.tokenizer = tokenizer }
+    init(tokenizer: consuming Tokenizer, shape: ModelShape) {
+        self.tokenizer = tokenizer
+        slice = SliceMemory(shape: shape)
+    }
 
     /// Words found in the word cache, and words that had to be segmented, since the start.
     public var cacheCounts: (hits: UInt64, misses: UInt64) { tokenizer.cacheCounts }
+}
+
+/// What the gates of one text need.
+struct GateMemory {
+    /// x̂ of the plain sum, D.
+    var bag: [Float] = []
+    /// P x̂, r.
+    var context: [Float] = []
+    /// An entry an item.
+    package var weights: [Float] = []
+}
+
+/// Texts whose context rules are scored together: their vectors do not depend on which.
+struct SliceMemory {
+    static let textCount = 32
+    /// textCount × (D + c): [x̂ ; z] of each text.
+    var features: [Float]
+    /// textCount × H.
+    var bids: [Float]
+    /// Rows of `ModelTables.lifts`, and what they are multiplied by, of one text: first the features z, then the rules that
+    /// fired.
+    var liftRows: [UInt32]
+    var liftWeights: [Float]
+
+    init(shape: ModelShape) {
+        features = [Float](repeating: 0, count: Self.textCount * shape.featureCount)
+        bids = [Float](repeating: 0, count: Self.textCount * shape.ruleCount)
+        liftRows = [UInt32](repeating: 0, count: shape.couplingCount + shape.ruleCount)
+        liftWeights = [Float](repeating: 0, count: shape.couplingCount + shape.ruleCount)
+    }
 }

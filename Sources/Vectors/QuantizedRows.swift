@@ -1,5 +1,3 @@
-import CVectorKernels
-
 /// Rows of int8 with one scale each: element = int8 × scale of its row.
 package struct QuantizedRows: Sendable, Equatable {
     package let dimensions: Int
@@ -27,12 +25,5 @@ package struct QuantizedRows: Sendable, Equatable {
         }
         self.elements = elements
         self.scales = scales
-    }
-
-    /// sum = Σ_i scale of row i · row i, in item order: what `RowTable.gatherSum` computes from a file.
-    package func gatherSum(_ ids: [UInt32], into sum: inout [Float]) {
-        precondition(ids.allSatisfy { $0 < count } && sum.count == dimensions)
-        sae_gather_sum_i8(
-            InstructionSet.best.rawValue, elements, scales, dimensions, ids, nil, ids.count, &sum)
     }
 }

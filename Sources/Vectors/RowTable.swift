@@ -21,15 +21,18 @@ package struct RowTable: @unchecked Sendable {
         self.owner = owner
     }
 
-    /// sum = Σ_i (weight_i · scale of row i) · row i in item order (`sae_gather_sum_i8`). Every id must be below
-    /// `count`; `weights` nil stands for ones.
-    package func gatherSum(
-        _ ids: UnsafeBufferPointer<UInt32>, weights: UnsafePointer<Float>? = nil,
-        using set: InstructionSet = .best, into sum: UnsafeMutablePointer<Float>
+    /// x += Σ_i (weight_i · scale of row i) · row i in item order (`sae_add_rows`). Every id must be below `count`.
+    package func add(
+        _ ids: UnsafeBufferPointer<UInt32>, weights: UnsafePointer<Float>?, using set: InstructionSet,
+        to x: UnsafeMutablePointer<Float>
     ) {
         assert(ids.allSatisfy { $0 < count })
-        sae_gather_sum_i8(
-            set.rawValue, elements, scales, dimensions, ids.baseAddress, weights, ids.count, sum)
+        sae_add_rows(set.rawValue, elements, scales, dimensions, ids.baseAddress, weights, ids.count, x)
+    }
+
+    /// All rows as float32, count × dimensions.
+    package var floats: [Float] {
+        (0..<count * dimensions).map { Float(elements[$0]) * scales[$0 / dimensions] }
     }
 
     package func scale(_ id: Int) -> Float { scales[id] }
@@ -42,7 +45,7 @@ package struct RowTable: @unchecked Sendable {
 
 /// unit = x / |x|; false, and zeros, when |x| is zero or not finite. `x` and `unit` may be the same memory.
 package func normalize(
-    _ x: UnsafePointer<Float>, count: Int, into unit: UnsafeMutablePointer<Float>
+    _ x: UnsafePointer<Float>, count: Int, into unit: UnsafeMutablePointer<Float>?
 ) -> Bool {
     sae_normalize(x, count, unit) == 0
 }

@@ -2,6 +2,7 @@ import ArgumentParser
 import Bytes
 import Fitting
 import Models
+import Programs
 import Tokenization
 
 /// `sae fit`: a model from texts and a teacher's vectors.
@@ -104,7 +105,38 @@ struct FitLexiconCommand: ParsableCommand {
     var resume = false
 
     @Option(help: "Length of a vector, a multiple of 16.")
-    var dimensions = FittingOptions().dimensions
+    var dimensions = FittingOptions().shape.dimensions
+
+    @Option(help: "Rank of the context gate; 0 leaves it out. This and the next three are multiples of 16.")
+    var contextRank = FittingOptions().shape.contextRank
+
+    @Option(help: "Rank of the neighbour gate; 0 leaves it out.")
+    var neighbourRank = FittingOptions().shape.neighbourRank
+
+    @Option(help: "Features of the couplings; 0 leaves them out.")
+    var couplings = FittingOptions().shape.couplingCount
+
+    @Option(help: "Context rules; 0 leaves them out.")
+    var rules = FittingOptions().shape.ruleCount
+
+    @Option(help: "Lowest and highest temperature of the gates to fit at.")
+    var lowestTemperature = FittingOptions().lowestTemperature
+
+    @Option
+    var highestTemperature = FittingOptions().highestTemperature
+
+    @Option(help: "The temperature that the model says to use.")
+    var temperature = FittingOptions().temperature
+
+    @Option(help: "Epochs at the end that compute with the numbers rounded to int8.")
+    var roundedEpochs = FittingOptions().roundedEpochCount
+
+    @Option(
+        parsing: .upToNextOption,
+        help: ArgumentHelp(
+            "Changed copies of held-out texts and their vectors, to be scored: see perturb.py --of-held-out.",
+            valueName: "file"))
+    var contrasts: [String] = []
 
     @Option(help: "Pieces in the vocabulary.")
     var vocabulary = FittingOptions().vocabularyCount
@@ -117,6 +149,9 @@ struct FitLexiconCommand: ParsableCommand {
 
     @Option(help: "Adam's rate at its highest.")
     var rate = FittingOptions().rate
+
+    @Option(help: "The same for what all texts share.")
+    var denseRate = FittingOptions().denseRate
 
     @Option(help: "Weight of the similarities of neighbours in the loss.")
     var similarityWeight = FittingOptions().similarityWeight
@@ -135,6 +170,9 @@ struct FitLexiconCommand: ParsableCommand {
 
     func validate() throws {
         guard also.count % 2 == 0 else { throw ValidationError("--also takes pairs: texts, then their vectors") }
+        guard contrasts.isEmpty || contrasts.count == 2 else {
+            throw ValidationError("--contrasts takes two files: texts, then their vectors")
+        }
         guard !resume || checkpoint != nil else { throw ValidationError("--resume needs --checkpoint FILE") }
         do throws(FittingError) { try options.validate() } catch { throw ValidationError(error.summary) }
     }
@@ -144,6 +182,7 @@ struct FitLexiconCommand: ParsableCommand {
         for index in stride(from: 0, to: also.count, by: 2) {
             inputs.pairs.append(TeacherPair(texts: also[index], vectors: also[index + 1]))
         }
+        if contrasts.count == 2 { inputs.contrasts = TeacherPair(texts: contrasts[0], vectors: contrasts[1]) }
         inputs.basis = basis
         inputs.pieces = pieces
         inputs.start = start
@@ -156,7 +195,16 @@ struct FitLexiconCommand: ParsableCommand {
 
     private var options: FittingOptions {
         var options = FittingOptions()
-        options.dimensions = dimensions
+        options.shape.dimensions = dimensions
+        options.shape.contextRank = contextRank
+        options.shape.neighbourRank = neighbourRank
+        options.shape.couplingCount = couplings
+        options.shape.ruleCount = rules
+        options.lowestTemperature = lowestTemperature
+        options.highestTemperature = highestTemperature
+        options.temperature = temperature
+        options.roundedEpochCount = roundedEpochs
+        options.denseRate = denseRate
         options.vocabularyCount = vocabulary
         options.epochCount = epochs
         options.batchCount = batch
@@ -188,16 +236,20 @@ private final class FitProgress {
                     title: "epoch \(epoch + 1) of \(epochCount)", total: progress.textCount, unit: "texts")
             }
             bar?.update(done: progress.textsDone, note: "loss \(rounded(progress.meanLoss))")
-        case .epoch(let epoch, let loss, let score):
+        case .epoch(let epoch, let loss, let scores):
             bar?.finish()
-            Terminal.printNote("epoch \(epoch + 1): loss \(rounded(loss)), held out: \(text(score))")
+            Terminal.printNote("epoch \(epoch + 1): loss \(rounded(loss)), held out: \(text(scores))")
+        case .temperature(let temperature, let scores):
+            Terminal.printNote("at temperature \(temperature): \(text(scores))")
         case .chosen(let exact, let shipped):
             Terminal.printNote("chosen, in float32: \(text(exact)); in int8: \(text(shipped))")
         }
     }
 
-    private func text(_ score: HeldOutScore) -> String {
-        "cosine \(rounded(score.cosine)), agreement \(rounded(score.agreement))"
+    private func text(_ scores: ModelFit.Scores) -> String {
+        let natural = "cosine \(rounded(scores.natural.cosine)), agreement \(rounded(scores.natural.agreement))"
+        guard let contrast = scores.contrast else { return natural }
+        return natural + "; contrasts: cosine \(rounded(contrast.cosine)), agreement \(rounded(contrast.agreement))"
     }
 
     /// Five decimals.

@@ -2,6 +2,7 @@ import ArgumentParser
 import Bytes
 import Diagnostics
 import Models
+import Programs
 import SAEEngine
 import Vectors
 
@@ -47,7 +48,8 @@ struct ModelInfoCommand: ParsableCommand {
     private func textReport(_ model: Model, _ path: String) -> String {
         var lines = [
             ("file", path), ("name", model.name), ("dimensions", "\(model.dimensions)"),
-            ("pieces", "\(model.lexemes.count)"), ("digest", hexadecimal(model.digest)),
+            ("pieces", "\(model.tables.vocabularyCount)"),
+            ("shape", model.tables.shape.summary), ("temperature", "\(model.tables.temperature)"), ("digest", hexadecimal(model.digest)),
         ]
         lines += model.sections.map { ("section \($0.name)", "\($0.bytes) bytes") }
         lines += model.provenance.map { ($0.key, $0.value) }
@@ -63,7 +65,7 @@ struct ModelInfoCommand: ParsableCommand {
         let provenance = model.provenance.map { "\(quoted($0.key)):\(quoted($0.value))" }
         let fields = [
             "\"file\":\(quoted(path))", "\"name\":\(quoted(model.name))", "\"dimensions\":\(model.dimensions)",
-            "\"pieces\":\(model.lexemes.count)", "\"digest\":\(quoted(hexadecimal(model.digest)))",
+            "\"pieces\":\(model.tables.vocabularyCount)", "\"digest\":\(quoted(hexadecimal(model.digest)))",
             "\"sections\":{\(sections.joined(separator: ","))}",
             "\"provenance\":{\(provenance.joined(separator: ","))}", "\"verified\":\(verify)",
         ]

@@ -20,9 +20,9 @@ import Vectors
         let object = try JSONSerialization.jsonObject(with: Data(run.output.utf8)) as? [String: Any]
         #expect(object?["name"] as? String == "tiny")
         #expect(object?["dimensions"] as? Int == 256)
-        #expect(object?["pieces"] as? Int == contents.lexemes.count)
+        #expect(object?["pieces"] as? Int == contents.pieceCount)
         #expect(object?["digest"] as? String == hexadecimal(try Model(path).digest))
-        #expect((object?["sections"] as? [String: Int])?["rows"] == contents.lexemes.elements.count)
+        #expect((object?["sections"] as? [String: Int])?["records"] == contents.records.bytes.count)
         #expect((object?["provenance"] as? [String: String])?["note"] == "a \"quoted\" \\ line\tend")
         #expect(object?["verified"] as? Bool == true)
     }

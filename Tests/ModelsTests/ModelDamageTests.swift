@@ -97,7 +97,7 @@ import Vectors
     }
 
     @Test func `a flipped bit in header or table is refused`() {
-        for place in 0..<64 + 6 * 32 {
+        for place in 0..<64 + 9 * 32 {
             var bytes = Self.file
             bytes[place] ^= 1 << (place % 8)
             #expect(failure(bytes) != nil, "byte \(place)")
@@ -106,9 +106,27 @@ import Vectors
 
     @Test func `sections that do not fit together are refused by name`() {
         var contents = TinyModel.contents
-        contents.lexemes = QuantizedRows(quantizing: [Float](repeating: 1, count: 256 * 3), dimensions: 256)
+        contents.pieceCount = 3
         guard case .section(_, "pieces", _) = failure(contents.serialized()) else {
-            Issue.record("3 rows for 600 pieces were not refused")
+            Issue.record("600 pieces where 3 are announced were not refused")
+            return
+        }
+        contents = TinyModel.contents
+        contents.thresholds.removeLast()
+        guard case .section(_, "rules", _) = failure(contents.serialized()) else {
+            Issue.record("rules without a threshold were not refused")
+            return
+        }
+        contents = TinyModel.contents
+        contents.temperature = .nan
+        guard case .section(_, "shape", _) = failure(contents.serialized()) else {
+            Issue.record("a temperature that is no number was not refused")
+            return
+        }
+        contents = TinyModel.contents
+        contents.couplings[3] = .infinity
+        guard case .section(_, "gates", _) = failure(contents.serialized()) else {
+            Issue.record("an infinite number was not refused")
             return
         }
         contents = TinyModel.contents

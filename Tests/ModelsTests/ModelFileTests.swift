@@ -1,6 +1,7 @@
 import Bytes
 import Diagnostics
 import Models
+import Programs
 import TestSupport
 import Testing
 import Vectors
@@ -25,9 +26,22 @@ import Vectors
         let model = try Model(TinyModel.write(in: folder))
         let contents = TinyModel.contents
         #expect(model.name == "tiny")
-        #expect(model.dimensions == 256 && model.lexemes.count == contents.lexemes.count)
-        #expect(model.lexemes.scale(17) == contents.lexemes.scales[17])
-        #expect(model.lexemes.elements(17) == contents.lexemes.elements[17 * 256..<18 * 256].map(Float.init))
+        let (tables, shape) = (model.tables, TinyModel.shape)
+        #expect(model.dimensions == 256 && tables.shape == shape && tables.temperature == 1.25)
+        #expect(tables.records.count == contents.records.count && tables.vocabularyCount == contents.pieceCount)
+        let record = contents.records.bytes[17 * shape.recordBytes..<18 * shape.recordBytes]
+        func elements(_ first: Int, _ count: Int) -> [Float] {
+            record.dropFirst(first).prefix(count).map { Float(Int8(bitPattern: $0)) }
+        }
+        #expect(tables.records.meaning(17).elements == elements(0, 256))
+        #expect(tables.records.left(17).elements == elements(256 + 32 + 32, 32))
+        #expect(tables.records.right(17).elements == elements(256 + 32 + 32 + 32, 32))
+        let scale = record.withUnsafeBytes { $0.loadUnaligned(fromByteOffset: shape.recordElementCount, as: Float.self) }
+        #expect(tables.records.meaning(17).scale == scale && scale > 0)
+        #expect(tables.neighbours == contents.neighbours && tables.couplings == contents.couplings)
+        #expect(tables.thresholds == contents.thresholds && tables.rules.scale(5) == contents.rules.scales[5])
+        #expect(tables.projection.elements(3) == contents.projection.elements[3 * 256..<4 * 256].map(Float.init))
+        #expect(tables.lifts.elements(40) == contents.lifts.elements[40 * 256..<41 * 256].map(Float.init))
         #expect(model.provenance.map(\.value) == ["2"])
         #expect(model.selfTest.text == contents.selfTest.text && model.selfTest.vector == contents.selfTest.vector)
         #expect(model.verifyDigest())

@@ -8,7 +8,7 @@ import Testing
         var random = SeededRandom(seed: 3)
         for _ in 0..<200 {
             let program: [Instruction] = (0..<Int.random(in: 0..<30, using: &random)).map { _ in
-                switch Int.random(in: 0..<9, using: &random) {
+                switch Int.random(in: 0..<13, using: &random) {
                 case 0: .lexeme(UInt32.random(in: 0...UInt32.max, using: &random))
                 case 1: .scale(Float.random(in: -1e6...1e6, using: &random))
                 case 2: .add
@@ -17,6 +17,13 @@ import Testing
                 case 5: .swap
                 case 6: .over
                 case 7: .drop
+                case 8: .phrase(UInt32.random(in: 0...9, using: &random))
+                case 9: .rule(UInt32.random(in: 0...9, using: &random))
+                case 10: .lift(Float.random(in: 0...1, using: &random))
+                case 11:
+                    .couple(
+                        UInt32.random(in: 0...9, using: &random), UInt32.random(in: 0...9, using: &random),
+                        offset: UInt32.random(in: 1...2, using: &random))
                 default: .dot
                 }
             }
@@ -28,7 +35,9 @@ import Testing
         ("LEXEME 3 ADD\n  FLY", 2, 3, "a word", "FLY"),
         ("LEXEME x", 1, 8, "a lexeme's id", "x"),
         ("ADD SCALE nan", 1, 11, "a finite number", "nan"),
-        ("ADD\n\nSCALE", 3, 1, "a number after SCALE", "the end of the text"),
+        ("ADD\n\nSCALE", 3, 1, "1 number(s) after SCALE", "the end of the text"),
+        ("COUPLE 3 4", 1, 1, "3 number(s) after COUPLE", "the end of the text"),
+        ("COUPLE 3 4 x", 1, 12, "an offset", "x"),
     ])
     func `an error says line, column and what was expected`(
         _ text: String, _ line: Int, _ column: Int, _ expected: String, _ found: String

@@ -1,25 +1,39 @@
+import Models
 import Programs
 import TestSupport
 import Testing
 import Vectors
 
 @Suite struct MachineTests {
-    /// Three rows of two dimensions: (1, 0), (0, 2) scaled by a half, and zeros.
-    private final class Rows {
-        let elements: [Int8] = [127, 0, 0, 4, 0, 0]
-        let scales: [Float] = [1 / 127, 0.5, 0]
-    }
+    /// Three lexemes and a phrase of sixteen dimensions, of which only the first two are used here: (1, 0), (0, 2), zeros,
+    /// and the phrase (0, 3). One coupling feature is not zero: l of lexeme 0 is 2, h of lexeme 1 is 4, e is 0.5 at
+    /// offset 1; its lift is (10, 0). The context rule 0 has the vector (0, 7).
+    private static let model: Model? = {
+        func row(_ values: [Float], _ count: Int = 16) -> [Float] {
+            values + [Float](repeating: 0, count: count - values.count)
+        }
+        let shape = ModelShape(dimensions: 16, contextRank: 0, neighbourRank: 0, couplingCount: 16, ruleCount: 16)
+        var records = PackedRecords(shape: shape)
+        records.append(row([1, 0]) + row([2]) + row([]), bias: 0)
+        records.append(row([0, 2]) + row([]) + row([4]), bias: 0)
+        records.append(row([]) + row([]) + row([]), bias: 0)
+        while records.count < TinyModel.contents.pieceCount { records.append(row([]) + row([]) + row([]), bias: 0) }
+        records.append(row([0, 3]) + row([]) + row([]), bias: 0)
+        let none = QuantizedRows(quantizing: [], dimensions: 16)
+        let contents = ModelContents(
+            name: "machine", records: records, projection: none, neighbours: [], couplings: row([0.5], 32),
+            rules: QuantizedRows(quantizing: row([], 16 * 32), dimensions: 32), thresholds: row([]),
+            lifts: QuantizedRows(quantizing: row([10], 16 * 16) + row([0, 7], 16 * 16), dimensions: 16), temperature: 1,
+            pieceModel: TinyModel.pieceModel, pieceCount: TinyModel.contents.pieceCount, provenance: [],
+            selfTest: ("", row([])))
+        return try? Model(contents)
+    }()
 
     private func run(_ text: String, fuel: Int = 100) throws -> [Float] {
-        let rows = Rows()
-        return try rows.elements.withUnsafeBufferPointer { elements in
-            try rows.scales.withUnsafeBufferPointer { scales in
-                guard let elements = elements.baseAddress, let scales = scales.baseAddress else { return [] }
-                var machine = Machine(
-                    lexemes: RowTable(elements: elements, scales: scales, count: 3, dimensions: 2, owner: rows))
-                return try machine.run(ForthSyntax.parse(text), fuel: fuel)
-            }
-        }
+        var machine = Machine(tables: try #require(Self.model).tables)
+        let vector = try machine.run(ForthSyntax.parse(text), fuel: fuel)
+        #expect(vector[2...].allSatisfy { $0 == 0 })
+        return Array(vector.prefix(2))
     }
 
     @Test func `weighted lexemes are added and normalised`() throws {
@@ -34,10 +48,28 @@ import Vectors
         #expect(try run("LEXEME 1 DUP ADD SCALE 0.5") == [0, 1])
     }
 
+    @Test func `a phrase and a rule push their vectors`() throws {
+        #expect(try run("PHRASE 0") == [0, 3])
+        #expect(try run("RULE 0 SCALE 2") == [0, 14])
+    }
+
+    @Test func `a coupling is lifted once, and the sum is cleared by NORMALIZE`() throws {
+        // z = 0.5 · 2 · 4 = 4 at offset 1 and 0 at offset 2; LIFT 0.5 adds 2 · (10, 0).
+        let vector = try run("COUPLE 0 1 1 COUPLE 0 1 2 LIFT 0.5 LEXEME 1 SCALE 10 ADD NORMALIZE")
+        #expect(abs(vector[0] - Float(0.5).squareRoot()) < 1e-6 && abs(vector[1] - Float(0.5).squareRoot()) < 1e-6)
+        #expect(try run("LEXEME 0 ADD NORMALIZE ADD LEXEME 1 SCALE 0 ADD NORMALIZE") == [1, 0])
+        #expect(throws: Trap.notFinite(at: 3)) { try run("LEXEME 0 ADD NORMALIZE NORMALIZE") }
+        #expect(throws: Trap.notFinite(at: 1)) { try run("LIFT 1 NORMALIZE") }
+    }
+
     @Test func `every way to fail has its trap`() {
         #expect(throws: Trap.underflow(word: .add, at: 0)) { try run("ADD") }
         #expect(throws: Trap.underflow(word: .swap, at: 1)) { try run("LEXEME 0 SWAP") }
-        #expect(throws: Trap.unknownLexeme(3, at: 0)) { try run("LEXEME 3") }
+        #expect(throws: Trap.unknown(word: .lexeme, 99_999, at: 0)) { try run("LEXEME 99999") }
+        #expect(throws: Trap.unknown(word: .phrase, 1, at: 0)) { try run("PHRASE 1") }
+        #expect(throws: Trap.unknown(word: .rule, 16, at: 0)) { try run("RULE 16") }
+        #expect(throws: Trap.unknown(word: .couple, 3, at: 0)) { try run("COUPLE 0 1 3") }
+        #expect(throws: Trap.unknown(word: .couple, 99_999, at: 0)) { try run("COUPLE 0 99999 1") }
         #expect(throws: Trap.notFinite(at: 0)) { try run("NORMALIZE") }
         #expect(throws: Trap.notFinite(at: 2)) { try run("LEXEME 2 ADD NORMALIZE") }
         #expect(throws: Trap.noVector) { try run("") }

@@ -1,6 +1,8 @@
+import Dispatch
 import Models
 import Programs
 import SAEEngine
+import Synchronization
 import TestSupport
 import Testing
 import Vectors
@@ -46,23 +48,70 @@ import Vectors
 
     @Test func `the machine and the fast path agree bit for bit on 100,000 texts`() throws {
         let texts = lines(100_000, seed: 13)
+        let temperatures = [Temperature.fitted, .infinite, .classification]
+        let tables = model.tables
+        let engine = engine
+        let compared = Mutex(0)
+        let different = Mutex<Int?>(nil)
+        DispatchQueue.concurrentPerform(iterations: 8) { part in
+            var workspace = engine.makeWorkspace()
+            var batch = EmbeddingBatch(dimensions: engine.dimensions)
+            var machine = Machine(tables: tables)
+            for index in texts.count * part / 8..<texts.count * (part + 1) / 8 {
+                let temperature = temperatures[index % 3]
+                engine.embed(texts, index..<index + 1, temperature: temperature, using: &workspace, into: &batch)
+                guard batch.outcomes[0].status == .ok else { continue }
+                let final = engine.finalProgram(of: workspace, temperature: temperature)
+                let program = final.instructions(tables)
+                let vector = try? machine.run(program, fuel: program.count)
+                if vector?.map(\.bitPattern) != batch.vectors.map(\.bitPattern) {
+                    different.withLock { $0 = $0 ?? index }
+                }
+                compared.withLock { $0 += 1 }
+            }
+        }
+        #expect(different.withLock { $0 } == nil)
+        #expect(compared.withLock { $0 } > 80_000)
+    }
+
+    @Test func `a printed program is the source of the same vector`() throws {
+        let texts = lines(300, seed: 14)
         var workspace = engine.makeWorkspace()
         var batch = EmbeddingBatch(dimensions: engine.dimensions)
-        var machine = Machine(lexemes: model.lexemes)
+        var machine = Machine(tables: model.tables)
         var compared = 0
         for index in 0..<texts.count {
             engine.embed(texts, index..<index + 1, using: &workspace, into: &batch)
-            // The machine goes word by word and copies; a fifth of the texts, chosen by content, keeps this short.
-            guard batch.outcomes[0].status == .ok, index % 5 == texts.range(of: index).count % 5 else { continue }
-            let program = try ForthSyntax.parse(ForthSyntax.print(workspace.stream.instructions))
-            let vector = try machine.run(program, fuel: program.count)
-            if vector.map(\.bitPattern) != batch.vectors.map(\.bitPattern) {
-                Issue.record("text \(index) differs")
-                return
-            }
+            guard batch.outcomes[0].status == .ok else { continue }
+            let program = engine.finalProgram(of: workspace, temperature: .fitted).instructions(model.tables)
+            let source = ForthSyntax.print(program)
+            #expect(try machine.run(ForthSyntax.parse(source), fuel: program.count).map(\.bitPattern) == bits(batch))
             compared += 1
         }
-        #expect(compared > 15_000)
+        #expect(compared > 200)
+    }
+
+    @Test func `at infinite temperature the vector is the plain sum`() throws {
+        let texts = TextBatch(["the cat watches the river", "home"])
+        let batch = engine.embed(texts, temperature: .infinite, threads: 1)
+        var machine = Machine(tables: model.tables)
+        var workspace = engine.makeWorkspace()
+        var alone = EmbeddingBatch(dimensions: engine.dimensions)
+        for index in 0..<texts.count {
+            engine.embed(texts, index..<index + 1, using: &workspace, into: &alone)
+            let bag = workspace.stream.operands.flatMap { [Instruction.lexeme($0), .add] } + [.normalize]
+            #expect(try machine.run(bag, fuel: bag.count) == Array(batch.vector(index)))
+            #expect(!alone.vectors.elementsEqual(batch.vector(index)), "context changes the vector")
+        }
+    }
+
+    @Test func `the temperature stands between the model's own and infinity`() throws {
+        #expect(Temperature(0.1) == nil && Temperature(17) == nil && Temperature(.nan) == nil)
+        let texts = lines(100, seed: 15)
+        let own = engine.embed(texts, threads: 1)
+        let same = engine.embed(texts, temperature: try #require(Temperature(model.tables.temperature)), threads: 1)
+        #expect(bits(same) == bits(own))
+        #expect(bits(engine.embed(texts, temperature: .classification, threads: 1)) != bits(own))
     }
 
     @Test func `vectors have length one, and rows in error are zero bits`() {

@@ -1,8 +1,10 @@
 package import Models
+package import Programs
+import SAEEngine
 import Tokenization
 import Vectors
 
-/// A small model with random lexemes: the vocabulary is trained by the real trainer on generated text, so pieces,
+/// A small model with random numbers in every family: the vocabulary is trained by the real trainer on generated text, so pieces,
 /// file and arithmetic are those of a shipped model. Made once a process.
 package enum TinyModel {
     package static let dimensions = 256
@@ -17,15 +19,30 @@ package enum TinyModel {
         }
     }()
 
+    package static let shape = ModelShape(
+        dimensions: dimensions, contextRank: 32, neighbourRank: 16, couplingCount: 32, ruleCount: 96)
+
     package static let contents: ModelContents = {
-        let count = (try? PieceModel(serialized: pieceModel))?.vocabularyCount ?? 0
         var random = SeededRandom(seed: 2)
-        let rows = (0..<count * dimensions).map { _ in Float.random(in: -1...1, using: &random) }
+        func numbers(_ count: Int, _ range: ClosedRange<Float>) -> [Float] {
+            (0..<count).map { _ in Float.random(in: range, using: &random) }
+        }
+        let count = (try? PieceModel(serialized: pieceModel))?.vocabularyCount ?? 0
+        var records = PackedRecords(shape: shape)
+        for _ in 0..<count {
+            records.append(numbers(shape.recordElementCount, -1...1), bias: Float.random(in: -1...1, using: &random))
+        }
+        func rows(_ count: Int, _ columns: Int, _ range: ClosedRange<Float>) -> QuantizedRows {
+            QuantizedRows(quantizing: numbers(count * columns, range), dimensions: columns)
+        }
         var contents = ModelContents(
-            name: "tiny", lexemes: QuantizedRows(quantizing: rows, dimensions: dimensions), pieceModel: pieceModel,
-            provenance: [("seed", "2")], selfTest: ("The cat watches the river.", []))
-        do { contents.selfTest.vector = try contents.vector(of: contents.selfTest.text) } catch {
-            preconditionFailure("the tiny vocabulary cannot be opened: \(error)")
+            name: "tiny", records: records, projection: rows(shape.contextRank, dimensions, -1...1),
+            neighbours: numbers(4 * shape.neighbourRank, -1...1), couplings: numbers(2 * shape.couplingCount, -1...1),
+            rules: rows(shape.ruleCount, shape.featureCount, -0.1...0.1), thresholds: numbers(shape.ruleCount, -0.05...0.1),
+            lifts: rows(shape.couplingCount + shape.ruleCount, dimensions, -0.5...0.5), temperature: 1.25,
+            pieceModel: pieceModel, pieceCount: count, provenance: [("seed", "2")], selfTest: ("", []))
+        do { try Engine.recordSelfTest("The cat watches the river.", in: &contents) } catch {
+            preconditionFailure("the tiny model cannot be opened: \(error)")
         }
         return contents
     }()

@@ -5,27 +5,27 @@ import Vectors
 
 @Suite struct KernelLawTests {
     private static let shapes = [1, 2, 7, 15, 16, 17, 31, 63, 64, 65, 127, 128, 192, 255, 256, 257, 320, 512, 769, 1024]
+    private static let widths = [16, 32, 48, 64, 80, 112, 128, 192, 240, 256, 272, 320, 512, 768, 1024]
     private static let counts = [0, 1, 2, 3, 5, 19, 64, 127]
 
     /// Σ in item order by plain Swift: the definition, written a second time.
     private static func plainSum(
-        _ rows: [Int8], _ scales: [Float], _ dimensions: Int, _ ids: [UInt32], _ weights: [Float]?
+        _ rows: [Int8], _ scales: [Float], _ dimensions: Int, _ ids: [UInt32], _ weights: [Float]?, _ start: [Float]
     ) -> [UInt32] {
         (0..<dimensions).map { d in
-            var sum: Float = 0
+            var sum = start[d]
             for (item, id) in ids.enumerated() {
                 let coefficient = weights.map { $0[item] * scales[Int(id)] } ?? scales[Int(id)]
-                let product = coefficient * Float(rows[Int(id) * dimensions + d])
-                sum = sum + product
+                sum.addProduct(coefficient, Float(rows[Int(id) * dimensions + d]))
             }
             return sum.bitPattern
         }
     }
 
     @Test(arguments: InstructionSet.available)
-    func `a gather-sum has the bits of the plain loop for every shape`(set: InstructionSet) {
+    func `adding rows has the bits of the plain loop for every shape`(set: InstructionSet) {
         var random = SeededRandom(seed: 11)
-        for dimensions in Self.shapes {
+        for dimensions in Self.widths {
             let vocabulary = 40
             let rows = (0..<vocabulary * dimensions).map { _ in Int8.random(in: -128...127, using: &random) }
             var scales = (0..<vocabulary).map { _ in Float.random(in: 1e-4...1e-1, using: &random) }
@@ -34,15 +34,36 @@ import Vectors
             for count in Self.counts {
                 let ids = (0..<count).map { _ in UInt32.random(in: 0..<UInt32(vocabulary), using: &random) }
                 let some = (0..<count).map { _ in Float.random(in: 0.01...50, using: &random) }
+                let start = (0..<dimensions).map { _ in Float.random(in: -1...1, using: &random) }
                 for weights in [nil, some] {
                     // One guard element behind the sum must stay untouched.
-                    var sum = [Float](repeating: 3, count: dimensions + 1)
-                    sae_gather_sum_i8(set.rawValue, rows, scales, dimensions, ids, weights, count, &sum)
+                    var sum = start + [3]
+                    sae_add_rows(set.rawValue, rows, scales, dimensions, ids, weights, count, &sum)
                     #expect(sum.last == 3)
                     #expect(
-                        sum.dropLast().map(\.bitPattern) == Self.plainSum(rows, scales, dimensions, ids, weights),
+                        sum.dropLast().map(\.bitPattern) == Self.plainSum(rows, scales, dimensions, ids, weights, start),
                         "\(dimensions) dimensions, \(count) items")
                 }
+            }
+        }
+    }
+
+    @Test(arguments: InstructionSet.available)
+    func `rows times a vector add sixteen lanes in a fixed tree`(set: InstructionSet) {
+        var random = SeededRandom(seed: 15)
+        for dimensions in Self.widths {
+            let rows = (0..<3 * dimensions).map { _ in Float.random(in: -1...1, using: &random) }
+            let x = (0..<dimensions).map { _ in Float.random(in: -1...1, using: &random) }
+            var output: [Float] = [9, 9, 9]
+            sae_multiply_rows(set.rawValue, rows, 3, dimensions, x, &output)
+            for row in 0..<3 {
+                var lanes = [Float](repeating: 0, count: 16)
+                for d in 0..<dimensions { lanes[d % 16].addProduct(rows[row * dimensions + d], x[d]) }
+                while lanes.count > 1 {
+                    let half = lanes.count / 2
+                    lanes = (0..<half).map { lanes[$0] + lanes[$0 + half] }
+                }
+                #expect(output[row].bitPattern == lanes[0].bitPattern, "\(dimensions) dimensions")
             }
         }
     }

@@ -1,38 +1,113 @@
 import CVectorKernels
+import Glibc
 import TestSupport
 import Testing
 import Vectors
 
 @Suite struct KernelTests {
-    @Test(arguments: InstructionSet.available)
-    func `every instruction set gives the bits of the reference`(_ set: InstructionSet) {
-        var random = SeededRandom(seed: 7)
-        for dimensions in [1, 15, 16, 17, 63, 64, 65, 255, 256, 257, 384, 512] {
-            for count in [0, 1, 2, 19, 300] {
-                let rows = (0..<50 * dimensions).map { _ in Int8.random(in: -128...127, using: &random) }
-                let scales = (0..<50).map { _ in Float.random(in: -1...1, using: &random) }
-                let ids = (0..<count).map { _ in UInt32.random(in: 0..<50, using: &random) }
-                let weights = ids.map { _ in Float.random(in: 0...9, using: &random) }
-                for useWeights in [false, true] {
-                    var expected = [Float](repeating: .nan, count: dimensions)
-                    var actual = expected
-                    sae_gather_sum_i8(
-                        0, rows, scales, dimensions, ids, useWeights ? weights : nil, count, &expected)
-                    sae_gather_sum_i8(
-                        set.rawValue, rows, scales, dimensions, ids, useWeights ? weights : nil, count, &actual)
-                    #expect(actual.map(\.bitPattern) == expected.map(\.bitPattern))
+    @Test func `the reference is the sum that the formula states`() {
+        var rows = [Int8](repeating: 0, count: 32)
+        rows.replaceSubrange(0..<3, with: [1, -2, 3])
+        rows.replaceSubrange(16..<19, with: [4, 5, -6])
+        var sum = [Float](repeating: 0, count: 16)
+        sum[0] = 1
+        sae_add_rows(0, rows, [0.5, 0.25], 16, [1, 0, 1], [1, 2, 4], 3, &sum)
+        // (1, 0, 0) + 1·0.25·(4, 5, −6) + 2·0.5·(1, −2, 3) + 4·0.25·(4, 5, −6)
+        #expect(sum.prefix(4) == [7, 4.25, -4.5, 0])
+    }
+
+    /// Records of random numbers, as the kernels read them.
+    private struct Records {
+        let bytes: [UInt8]
+        let (r, s, c): (Int, Int, Int)
+        let stride: Int
+        static let dimensions = 32
+
+        init(_ r: Int, _ s: Int, _ c: Int, using random: inout SeededRandom) {
+            (self.r, self.s, self.c) = (r, s, c)
+            let elements = Self.dimensions + r + 2 * s + 2 * c
+            stride = (elements + 28 + 63) / 64 * 64
+            var bytes: [UInt8] = []
+            for _ in 0..<20 {
+                bytes += (0..<elements).map { _ in UInt8.random(in: 0...255, using: &random) }
+                for _ in 0..<7 {
+                    let number = Float.random(in: -0.02...0.02, using: &random)
+                    withUnsafeBytes(of: number) { bytes += $0 }
+                }
+                bytes += [UInt8](repeating: 0, count: stride - elements - 28)
+            }
+            self.bytes = bytes
+        }
+
+        func withColumns<R>(_ body: (sae_records) -> R) -> R {
+            bytes.withUnsafeBufferPointer {
+                body(sae_records(base: $0.baseAddress, stride: stride, D: Self.dimensions, r: r, s: s, c: c))
+            }
+        }
+
+        func element(_ id: UInt32, _ at: Int) -> Double { Double(Int8(bitPattern: bytes[Int(id) * stride + at])) }
+
+        func number(_ id: UInt32, _ index: Int) -> Double {
+            let at = Int(id) * stride + Self.dimensions + r + 2 * s + 2 * c + 4 * index
+            return Double(bytes.withUnsafeBytes { $0.loadUnaligned(fromByteOffset: at, as: Float.self) })
+        }
+    }
+
+    @Test func `gate weights are those of the formula, with the same bits for every instruction set`() {
+        var random = SeededRandom(seed: 9)
+        for (r, s, c) in [(0, 16, 0), (16, 0, 16), (64, 16, 64), (32, 32, 0)] {
+            let records = Records(r, s, c, using: &random)
+            let u = (0..<r).map { _ in Float.random(in: -1...1, using: &random) }
+            let d = (0..<4 * s).map { _ in Float.random(in: -1...1, using: &random) }
+            for count in [1, 2, 3, 16, 17, 40] {
+                let ids = (0..<count).map { _ in UInt32.random(in: 0..<20, using: &random) }
+                let all = InstructionSet.available.map { set in
+                    var weights = [Float](repeating: 0, count: count)
+                    records.withColumns { sae_gate_weights(set.rawValue, $0, u, d, 0.5, ids, count, &weights) }
+                    return weights
+                }
+                #expect(all.allSatisfy { $0.map(\.bitPattern) == all[0].map(\.bitPattern) })
+                for (i, id) in ids.enumerated() {
+                    var energy = records.number(id, 6)
+                    for j in 0..<r { energy += records.number(id, 1) * records.element(id, 32 + j) * Double(u[j]) }
+                    for (o, offset) in [-2, -1, 1, 2].enumerated() where ids.indices.contains(i + offset) {
+                        let other = ids[i + offset]
+                        for j in 0..<s {
+                            energy += records.number(id, 2) * records.number(other, 3) * Double(d[o * s + j])
+                                * records.element(id, 32 + r + j) * records.element(other, 32 + r + s + j)
+                        }
+                    }
+                    let expected = exp(min(4, max(-4, energy / 2)))
+                    #expect(abs(Double(all[0][i]) - expected) < 2e-5 * expected + 1e-6)
                 }
             }
         }
     }
 
-    @Test func `the reference is the sum that the formula states`() {
-        let rows: [Int8] = [1, -2, 3, 4, 5, -6]
-        let scales: [Float] = [0.5, 0.25]
-        var sum: [Float] = [9, 9, 9]
-        sae_gather_sum_i8(0, rows, scales, 3, [1, 0, 1], [1, 2, 4], 3, &sum)
-        // 1·0.25·(4, 5, −6) + 2·0.5·(1, −2, 3) + 4·0.25·(4, 5, −6)
-        #expect(sum == [6, 4.25, -4.5])
+    @Test func `couplings are those of the formula, with the same bits for every instruction set`() {
+        var random = SeededRandom(seed: 10)
+        let (c, left) = (48, 32 + 16)
+        let records = Records(16, 0, c, using: &random)
+        let e = (0..<2 * c).map { _ in Float.random(in: -1...1, using: &random) }
+        for count in [1, 2, 3, 19] {
+            let ids = (0..<count).map { _ in UInt32.random(in: 0..<20, using: &random) }
+            let all = InstructionSet.available.map { set in
+                var z = [Float](repeating: 0, count: c)
+                records.withColumns { sae_add_couplings(set.rawValue, $0, e, ids, count, &z) }
+                return z
+            }
+            #expect(all.allSatisfy { $0.map(\.bitPattern) == all[0].map(\.bitPattern) })
+            for j in 0..<c {
+                var expected = 0.0
+                for i in ids.indices {
+                    for o in 1...2 where i + o < count {
+                        expected += Double(e[(o - 1) * c + j]) * records.number(ids[i], 4) * records.number(ids[i + o], 5)
+                            * records.element(ids[i], left + j) * records.element(ids[i + o], left + c + j)
+                    }
+                }
+                #expect(abs(Double(all[0][j]) - expected) < 1e-4 * max(1, abs(expected)))
+            }
+        }
     }
 
     @Test func `a vector without direction becomes zeros and is reported`() {

@@ -1,17 +1,20 @@
 #!/usr/bin/env python3
 """Changed copies of texts, for the teacher to label: they teach what one word does to a meaning.
 
-    perturb.py TEXTS OUT.txt [--count 200000] [--seed 1] [--held-out 100]
+    perturb.py TEXTS OUT.txt [--count 400000] [--seed 1] [--held-out 100] [--of-held-out]
 
 TEXTS is plain or .gz, one text a line. Each line of OUT is a text of 4 to 30 words with one change, drawn by the seed:
 
-    substitute  one or two content words replaced by words drawn from the corpus     (half of the lines)
-    negate      "not" or "no" put in, or taken out where there is one                (a fifth)
-    drop        one word left out                                                    (three twentieths)
-    crop        the first or last part alone, 3 words at least                       (three twentieths)
+    substitute  one or two content words replaced by words drawn from the corpus        (two fifths of the lines)
+    swap        two content words change places                                         (a fifth)
+    exchange    the sides of a word such as "and", "in", "with", "while" change places  (a tenth)
+    negate      "not" or "no" put in, or taken out where there is one                   (three twentieths)
+    drop        one word left out                                                       (a tenth)
+    crop        the first or last part alone, 3 words at least                          (a twentieth)
 
 Lines that `sae fit --held-out` keeps aside (zlib.crc32 of the line, started with the seed, modulo 10,000, below the
-number held out) are never used, so that a fit on OUT has not seen their words. Same input and options, same bytes.
+number held out) are never used, so that a fit on OUT has not seen their words; with --of-held-out they alone are,
+for `sae fit --held-out-pair`. Same input and options, same bytes.
 """
 import argparse
 import collections
@@ -28,6 +31,7 @@ FUNCTION_WORDS = frozenset(
     through to too up us very was we were what when where which while who will with would you your""".split())
 AUXILIARIES = frozenset("am are can could did do does had has have is may might must should was were will would".split())
 NEGATIONS = frozenset(["not", "no", "never"])
+CONNECTIVES = frozenset("and or but in on at with near under behind beside over of for while when because before after than by".split())
 WORD = re.compile(r"[A-Za-z][a-z'-]*[a-z]")
 
 
@@ -52,6 +56,27 @@ def substitute(words, draw, replacements):
     for place in draw.sample(places, min(len(places), draw.choice((1, 1, 2)))):
         words[place] = draw.choice(replacements)
     return words
+
+
+def swap(words, draw, _):
+    places = [i for i, word in enumerate(words) if is_content(word)]
+    if len(places) < 2:
+        return None
+    a, b = draw.sample(places, 2)
+    if words[a] == words[b]:
+        return None
+    words[a], words[b] = words[b], words[a]
+    return words
+
+
+def exchange(words, draw, _):
+    """The runs of up to 4 words on both sides of a connective, inside the text."""
+    places = [i for i in range(1, len(words) - 1) if words[i].lower() in CONNECTIVES]
+    if not places:
+        return None
+    place = draw.choice(places)
+    first, last = max(0, place - draw.randint(1, 4)), min(len(words), place + 1 + draw.randint(1, 4))
+    return words[:first] + words[place + 1:last] + [words[place]] + words[first:place] + words[last:]
 
 
 def negate(words, draw, _):
@@ -81,20 +106,24 @@ def crop(words, draw, _):
     return words[:length] if draw.random() < 0.5 else words[-length:]
 
 
-KINDS = [substitute] * 10 + [negate] * 4 + [drop] * 3 + [crop] * 3
+KINDS = [substitute] * 8 + [swap] * 4 + [exchange] * 2 + [negate] * 3 + [drop] * 2 + [crop]
 
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("texts")
     parser.add_argument("out")
-    parser.add_argument("--count", type=int, default=200_000, help="lines to write")
+    parser.add_argument("--count", type=int, default=400_000, help="lines to write")
     parser.add_argument("--seed", type=int, default=1, help="the same as for sae fit")
     parser.add_argument("--held-out", type=int, default=100, help="of ten thousand lines, the same as for sae fit")
+    parser.add_argument("--of-held-out", action="store_true", help="change the lines kept aside instead of the others")
     args = parser.parse_args()
 
-    lines = [line for line in read_lines(args.texts) if not is_held_out(line, args.seed, args.held_out)]
-    counts = collections.Counter(word for line in lines for word in line.split() if is_content(word))
+    fitted, kept = [], []
+    for line in read_lines(args.texts):
+        (kept if is_held_out(line, args.seed, args.held_out) else fitted).append(line)
+    lines = kept if args.of_held_out else fitted
+    counts = collections.Counter(word for line in fitted for word in line.split() if is_content(word))
     # Words draw each other with the square root of their frequency: rare enough to matter, common enough to be words.
     frequent = sorted(word for word, count in counts.items() if count >= 20)
     replacements = [word for word in frequent for _ in range(max(1, int(counts[word] ** 0.5 / 4)))]

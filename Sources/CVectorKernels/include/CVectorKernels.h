@@ -4,29 +4,53 @@
 
 #include "SAEFitting.h"
 
-/// Instruction sets that a kernel may be asked for. The reference defines the bits; the others give the same,
-/// because every dimension is summed alone, in item order, with a rounded product and a rounded sum.
+// The engine's kernels (algorithm.md, sections 3 to 5). One source, `kernels.inc`, is compiled for each instruction set;
+// all forms give the same bits, because every sum has a fixed order (16 lanes, each in the order of the items, then a
+// fixed tree: lanes 8 apart, 4, 2, 1) and multiply-add is one fused operation everywhere. Nothing is checked: every id
+// must have a row, and D, r, s, c are multiples of 16.
+
+/// Instruction sets that a kernel may be asked for.
 enum sae_instruction_set { SAE_REFERENCE = 0, SAE_AVX2 = 1, SAE_AVX512 = 2 };
 
 /// The widest set that this processor has.
 int sae_best_instruction_set(void);
 
-/// sum[d] = Σ_i (weights[i] · scales[ids[i]]) · rows[ids[i]][d], in float32, i ascending, product and sum rounded
-/// separately. `rows` is row-major, `dimensions` int8 a row; `weights` NULL stands for ones. Nothing is
-/// checked: every id must have a row.
-void sae_gather_sum_i8(int instruction_set, const int8_t *rows, const float *scales, size_t dimensions,
-                       const uint32_t *ids, const float *weights, size_t count, float *sum);
+/// Records of `stride` bytes: int8 parts E (D), q (r), m, k (s each), l, h (c each), then 7 floats: the scales of the
+/// parts, and b.
+struct sae_records {
+    const uint8_t *base;
+    size_t stride, D, r, s, c;
+};
 
-/// Σ x[d]², in 16 lanes: lane j adds dimensions j, j + 16, … in order; then lanes are added pairwise, 8 apart,
-/// 4 apart, 2 apart, 1 apart.
-float sae_sum_of_squares(const float *x, size_t dimensions);
+/// x[d] = fma(weights[i] · scale of E, E[d], x[d]) for the items i in order. `weights` NULL stands for ones.
+void sae_add_records(int set, struct sae_records records, const uint32_t *ids, const float *weights, size_t count,
+                     float *x);
+
+/// The same for rows of `D` int8 with their scales in a column.
+void sae_add_rows(int set, const int8_t *rows, const float *scales, size_t D, const uint32_t *ids, const float *weights,
+                  size_t count, float *x);
+
+/// weights[i] = exp(clamp(−E_i · inverse_temperature, −4, 4)), with u = P x̂ (r) and d (4 × s, offsets −2, −1, +1, +2):
+/// −E_i = b + Σ lanes of (scale of q) · q ⊙ u + Σ_o (scale of m · scale of k) · d_o ⊙ m_i ⊙ k_{i+o}.
+void sae_gate_weights(int set, struct sae_records records, const float *u, const float *d, float inverse_temperature,
+                      const uint32_t *ids, size_t count, float *weights);
+
+/// z[j] = fma(scale of l · scale of h, e_o[j] · (l[j] · h[j]), z[j]) for i in order and o = 1, 2, with l of item i and h of
+/// item i + o. `e` is 2 × c.
+void sae_add_couplings(int set, struct sae_records records, const float *e, const uint32_t *ids, size_t count, float *z);
+
+/// output[a] = rows[a] · x, by float32 rows of `D`.
+void sae_multiply_rows(int set, const float *rows, size_t count, size_t D, const float *x, float *output);
+
+/// Σ x[d]², lane j adding dimensions j, j + 16, … in order, then the tree. D may be any size here and below.
+float sae_sum_of_squares(const float *x, size_t D);
 
 /// unit[d] = x[d] / sqrt(sum of squares). 0, or -1 when the length is zero or not finite (unit is then zero).
 /// `x` and `unit` may be the same.
-int sae_normalize(const float *x, size_t dimensions, float *unit);
+int sae_normalize(const float *x, size_t D, float *unit);
 
-/// x[d] += coefficient · elements[d]: one step of the sum above, for the machine that goes word by word.
-void sae_add_scaled(float coefficient, const float *elements, size_t dimensions, float *x);
+/// x[d] = fma(coefficient, elements[d], x[d]): one step of the sums above, for the machine that goes word by word.
+void sae_add_scaled(float coefficient, const float *elements, size_t D, float *x);
 
-/// a · b in the lanes of `sae_sum_of_squares`.
-float sae_dot(const float *a, const float *b, size_t dimensions);
+/// a · b in the lanes of `sae_sum_of_squares`, products and sums rounded separately.
+float sae_dot(const float *a, const float *b, size_t D);

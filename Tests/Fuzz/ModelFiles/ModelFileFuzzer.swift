@@ -2,6 +2,7 @@ import Bytes
 import CFuzzDriver
 import Glibc
 import Models
+import Programs
 import SAEEngine
 import Tokenization
 import Vectors
@@ -18,7 +19,7 @@ enum ModelFileFuzzer {
     }
 }
 
-/// A whole model of two dimensions.
+/// A whole model of sixteen dimensions.
 private let original: [UInt8] = {
     do {
         let text = "the quick brown fox jumps over the lazy dog while a small river runs past the old stone bridge"
@@ -28,11 +29,20 @@ private let original: [UInt8] = {
         }
         let pieces = try PieceTrainer.train(texts: texts, vocabularyCount: 300)
         let count = try PieceModel(serialized: pieces).vocabularyCount
-        let rows = QuantizedRows(quantizing: (0..<count * 2).map { Float($0 % 17) - 8 }, dimensions: 2)
-        return ModelContents(
-            name: "fuzz", lexemes: rows, pieceModel: pieces, provenance: [("seed", "1")],
-            selfTest: ("the river", [1, 0])
-        ).serialized()
+        let shape = ModelShape(
+            dimensions: 16, contextRank: 16, neighbourRank: 16, couplingCount: 16, ruleCount: 16)
+        func numbers(_ count: Int) -> [Float] { (0..<count).map { Float($0 % 17) / 8 - 1 } }
+        func rows(_ count: Int, _ columns: Int) -> QuantizedRows {
+            QuantizedRows(quantizing: numbers(count * columns), dimensions: columns)
+        }
+        var records = PackedRecords(shape: shape)
+        for _ in 0..<count { records.append(numbers(shape.recordElementCount), bias: 0.5) }
+        var contents = ModelContents(
+            name: "fuzz", records: records, projection: rows(16, 16), neighbours: numbers(64), couplings: numbers(32),
+            rules: rows(16, 32), thresholds: numbers(16), lifts: rows(32, 16), temperature: 1, pieceModel: pieces,
+            pieceCount: count, provenance: [("seed", "1")], selfTest: ("", []))
+        try Engine.recordSelfTest("the river", in: &contents)
+        return contents.serialized()
     } catch { preconditionFailure("no model to mutate: \(error)") }
 }()
 
@@ -63,7 +73,7 @@ private func repair(_ file: inout [UInt8]) {
     func store(_ crc: UInt32, _ offset: Int) {
         withUnsafeBytes(of: crc.littleEndian) { for (index, byte) in $0.enumerated() { file[offset + index] = byte } }
     }
-    for entry in 0..<6 where entry != 3 {
+    for entry in 0..<9 where entry != 6 {
         let at = 64 + entry * 32
         let (offset, length) = file.withUnsafeBytes {
             (
@@ -75,5 +85,5 @@ private func repair(_ file: inout [UInt8]) {
         store(file[Int(offset)..<Int(offset + length)].withUnsafeBytes { crc32c($0) }, at + 12)
     }
     let head = file[..<24].withUnsafeBytes { crc32c($0) }
-    store(file[28..<64 + 6 * 32].withUnsafeBytes { crc32c($0, seed: head) }, 24)
+    store(file[28..<64 + 9 * 32].withUnsafeBytes { crc32c($0, seed: head) }, 24)
 }
