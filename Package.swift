@@ -57,7 +57,7 @@ let package = Package(
     ],
     targets: [
         c("CVectorKernels"), c("CSentencePiece", linking: ["sentencepiece", "sentencepiece_train"]), c("CPosix"), c("CChecksums"),
-        system("COpenBLAS", "openblas"), system("CSystemd", "libsystemd"),
+        system("COpenBLAS", "openblas"), system("COpenCL", "OpenCL"), system("CSystemd", "libsystemd"),
         system("COpenSSL", "libcrypto"), system("CZlib", "zlib"),
 
         swift("Diagnostics", []),
@@ -65,6 +65,7 @@ let package = Package(
         swift("Vectors", ["CVectorKernels", "COpenBLAS", "Diagnostics"]),
         swift("Tokenization", ["CSentencePiece", "Bytes", "Diagnostics"]),
         swift("Programs", ["Tokenization", "Vectors", "Diagnostics"]),
+        swift("Scoring", ["Vectors", "CVectorKernels", "COpenBLAS", "COpenCL", "Diagnostics"]),
         swift("Models", ["Programs", "Tokenization", "Vectors", "Bytes", "Diagnostics"]),
         swift("SAEEngine", engineRooms),
         swift("Evaluation", ["SAEEngine", "Vectors", "Bytes", "Diagnostics"]),
@@ -97,6 +98,7 @@ let package = Package(
         tests("Vectors", ["Vectors", "CVectorKernels", "Diagnostics"]),
         tests("Tokenization", ["Tokenization", "Bytes"]),
         tests("Programs", ["Programs", "Tokenization", "Vectors", "Diagnostics"]),
+        tests("Scoring", ["Scoring", "Vectors", "CVectorKernels", "Diagnostics"]),
         tests("Models", engineRooms + ["SAEEngine"]),
         tests("SAEEngine", ["SAEEngine", "CAllocationCounter"] + engineRooms),
         tests("Evaluation", ["Evaluation"] + engineRooms),

@@ -3,6 +3,7 @@
 #include <stdint.h>
 
 #include "SAEFitting.h"
+#include "SAEScoring.h"
 
 /// Instruction sets that a kernel may be asked for. The reference defines the bits; the others give the same,
 /// because every dimension is summed alone, in item order, with a rounded product and a rounded sum.
