@@ -57,6 +57,7 @@ let package = Package(
     ],
     targets: [
         c("CVectorKernels"), c("CSentencePiece", linking: ["sentencepiece", "sentencepiece_train"]), c("CPosix"), c("CChecksums"),
+        c("CKernelSources"),
         system("COpenBLAS", "openblas"), system("COpenCL", "OpenCL"), system("CSystemd", "libsystemd"),
         system("COpenSSL", "libcrypto"), system("CZlib", "zlib"),
 
@@ -65,7 +66,7 @@ let package = Package(
         swift("Vectors", ["CVectorKernels", "COpenBLAS", "Diagnostics"]),
         swift("Tokenization", ["CSentencePiece", "Bytes", "Diagnostics"]),
         swift("Programs", ["Tokenization", "Vectors", "Diagnostics"]),
-        swift("Scoring", ["Vectors", "CVectorKernels", "COpenBLAS", "COpenCL", "Diagnostics"]),
+        swift("Scoring", ["Vectors", "CVectorKernels", "COpenBLAS", "COpenCL", "CKernelSources", "Diagnostics"]),
         swift("Models", ["Programs", "Tokenization", "Vectors", "Bytes", "Diagnostics"]),
         swift("SAEEngine", engineRooms),
         swift("Evaluation", ["SAEEngine", "Vectors", "Bytes", "Diagnostics"]),

@@ -24,6 +24,17 @@ extension BidRules {
         return features.count / featureCount
     }
 
+    /// K' = element · scale, transposed: k × H.
+    func transposed() -> AlignedMemory<Float> {
+        let columns = AlignedMemory<Float>(count: elements.count)
+        for r in 0..<count {
+            for j in 0..<featureCount {
+                columns.base[j * count + r] = Float(elements[r * featureCount + j]) * scales[r]
+            }
+        }
+        return columns
+    }
+
     /// bid = max(0, sum − θ) in place, for n × H sums.
     func applyThresholds(to sums: UnsafeMutablePointer<Float>, textCount: Int) {
         thresholds.withUnsafeBufferPointer { thresholds in

@@ -26,37 +26,40 @@ package struct Int8Scorer: BidScorer {
         self.form = form
     }
 
-    package func makeSession() -> any BidSession { Session(packed: packed, form: form) }
+    package func makeSession() -> any BidSession { makeInt8Session() }
 
-    private final class Session: BidSession {
-        private let packed: PackedBidRules
-        private let form: Form
-        private let scratch: AlignedMemory<UInt8>
+    func makeInt8Session() -> Int8Session { Int8Session(packed: packed, form: form) }
+}
 
-        init(packed: PackedBidRules, form: Form) {
-            self.packed = packed
-            self.form = form
-            let paddedFeatures = (packed.rules.featureCount + 3) / 4 * 4
-            scratch = AlignedMemory(count: Int(SAE_BID_BLOCK) * paddedFeatures * 2)
+/// A thread's part of an `Int8Scorer`: it cannot fail.
+final class Int8Session: BidSession {
+    private let packed: PackedBidRules
+    private let form: Int8Scorer.Form
+    private let scratch: AlignedMemory<UInt8>
+
+    fileprivate init(packed: PackedBidRules, form: Int8Scorer.Form) {
+        self.packed = packed
+        self.form = form
+        let paddedFeatures = (packed.rules.featureCount + 3) / 4 * 4
+        scratch = AlignedMemory(count: Int(SAE_BID_BLOCK) * paddedFeatures * 2)
+    }
+
+    func score(_ features: UnsafeBufferPointer<Float>, into bids: UnsafeMutableBufferPointer<Float>) {
+        let textCount = packed.rules.textCount(features)
+        precondition(bids.count >= textCount * packed.rules.count)
+        packed.withKernelView { view in
+            sae_bid_scores_i8(
+                form.rawValue, view, features.baseAddress, textCount, scratch.base, bids.baseAddress)
         }
+    }
 
-        func score(_ features: UnsafeBufferPointer<Float>, into bids: UnsafeMutableBufferPointer<Float>) {
-            let textCount = packed.rules.textCount(features)
-            precondition(bids.count >= textCount * packed.rules.count)
-            packed.withKernelView { view in
-                sae_bid_scores_i8(
-                    form.rawValue, view, features.baseAddress, textCount, scratch.base, bids.baseAddress)
-            }
-        }
-
-        func fire(_ features: UnsafeBufferPointer<Float>, into fired: inout FiredRules) {
-            let textCount = packed.rules.textCount(features)
-            let columns = fired.prepare(textCount: textCount, ruleCount: packed.rules.count)
-            packed.withKernelView { view in
-                sae_bid_fired_i8(
-                    form.rawValue, view, features.baseAddress, textCount, scratch.base, columns.indices,
-                    columns.bids, columns.counts)
-            }
+    func fire(_ features: UnsafeBufferPointer<Float>, into fired: inout FiredRules) {
+        let textCount = packed.rules.textCount(features)
+        let columns = fired.prepare(textCount: textCount, ruleCount: packed.rules.count)
+        packed.withKernelView { view in
+            sae_bid_fired_i8(
+                form.rawValue, view, features.baseAddress, textCount, scratch.base, columns.indices,
+                columns.bids, columns.counts)
         }
     }
 }

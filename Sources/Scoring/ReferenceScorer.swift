@@ -8,20 +8,13 @@
 package struct ReferenceScorer: BidScorer {
     private let rules: BidRules
     /// K' transposed, k × H: the inner loop runs over rules, so that the compiler can use vectors.
-    private let columns: [Float]
+    private let columns: AlignedMemory<Float>
 
     package var numerics: String { "reference-1" }
 
     package init(_ rules: BidRules) {
         self.rules = rules
-        let rows = rules.dequantized()
-        var columns = [Float](repeating: 0, count: rows.count)
-        for r in 0..<rules.count {
-            for j in 0..<rules.featureCount {
-                columns[j * rules.count + r] = rows[r * rules.featureCount + j]
-            }
-        }
-        self.columns = columns
+        columns = rules.transposed()
     }
 
     package func makeSession() -> any BidSession { Session(rules: rules, columns: columns) }
@@ -40,9 +33,9 @@ package struct ReferenceScorer: BidScorer {
     private final class Session: DenseBidSession {
         let rules: BidRules
         let dense = AlignedMemory<Float>(count: 0)
-        private let columns: [Float]
+        private let columns: AlignedMemory<Float>
 
-        init(rules: BidRules, columns: [Float]) {
+        init(rules: BidRules, columns: AlignedMemory<Float>) {
             self.rules = rules
             self.columns = columns
         }
@@ -51,15 +44,12 @@ package struct ReferenceScorer: BidScorer {
             let (n, H, k) = (rules.textCount(features), rules.count, rules.featureCount)
             precondition(bids.count >= n * H)
             guard n > 0, let output = bids.baseAddress else { return }
-            columns.withUnsafeBufferPointer { columns in
-                guard let columns = columns.baseAddress else { return }
-                for i in 0..<n {
-                    let row = output + i * H
-                    for r in 0..<H { row[r] = 0 }
-                    for j in 0..<k {
-                        let (feature, column) = (features[i * k + j], columns + j * H)
-                        for r in 0..<H { row[r] += feature * column[r] }
-                    }
+            for i in 0..<n {
+                let row = output + i * H
+                for r in 0..<H { row[r] = 0 }
+                for j in 0..<k {
+                    let (feature, column) = (features[i * k + j], columns.base + j * H)
+                    for r in 0..<H { row[r] += feature * column[r] }
                 }
             }
             rules.applyThresholds(to: output, textCount: n)

@@ -105,15 +105,17 @@ import Testing
 
 /// The back ends by name, for tests of what all of them promise.
 enum Backend: String, CaseIterable, Sendable {
-    case reference, int8
+    case reference, int8, blas, opencl
 
-    /// Those that compute in float32.
-    static let floats: [Backend] = [.reference]
+    /// Those that compute in float32, in another order than the reference.
+    static let floats: [Backend] = [.blas, .opencl]
 
     func scorer(_ rules: BidRules) throws -> any BidScorer {
         switch self {
         case .reference: ReferenceScorer(rules)
         case .int8: Int8Scorer(rules)
+        case .blas: BLASScorer(rules)
+        case .opencl: try OpenCLScorer(rules, device: try Made.device())
         }
     }
 }

@@ -1,3 +1,4 @@
+import Foundation
 import Scoring
 import TestSupport
 
@@ -15,6 +16,16 @@ enum Made {
 
     static func features(_ n: Int, k: Int, using random: inout SeededRandom) -> [Float] {
         (0..<n * k).map { _ in Float.random(in: -0.1...0.1, using: &random) }
+    }
+}
+
+extension Made {
+    /// Where these tests keep compiled kernels: as the program would.
+    static let cacheDirectory = KernelCacheDirectory(environment: ProcessInfo.processInfo.environment)
+
+    /// The first OpenCL device: PoCL's, where no GPU is.
+    static func device() throws -> OpenCLDevice {
+        try OpenCLDevice.find("auto", in: try OpenCLDevice.all(cacheDirectory: cacheDirectory))
     }
 }
 
