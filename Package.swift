@@ -57,7 +57,8 @@ let package = Package(
     ],
     targets: [
         c("CVectorKernels"), c("CSentencePiece", linking: ["sentencepiece", "sentencepiece_train"]), c("CPosix"), c("CChecksums"),
-        system("COpenBLAS", "openblas"), system("CSystemd", "libsystemd"),
+        c("CKernelSources"),
+        system("COpenBLAS", "openblas"), system("COpenCL", "OpenCL"), system("CSystemd", "libsystemd"),
         system("COpenSSL", "libcrypto"), system("CZlib", "zlib"),
 
         swift("Diagnostics", []),
@@ -65,8 +66,9 @@ let package = Package(
         swift("Vectors", ["CVectorKernels", "COpenBLAS", "Diagnostics"]),
         swift("Tokenization", ["CSentencePiece", "Bytes", "Diagnostics"]),
         swift("Programs", ["Tokenization", "Vectors", "CVectorKernels", "Diagnostics"]),
-        swift("Models", ["Programs", "Tokenization", "Vectors", "Bytes", "Diagnostics"]),
-        swift("SAEEngine", engineRooms + ["CVectorKernels"]),
+        swift("Scoring", ["Vectors", "CVectorKernels", "COpenBLAS", "COpenCL", "CKernelSources", "Diagnostics"]),
+        swift("Models", ["Programs", "Scoring", "Tokenization", "Vectors", "Bytes", "Diagnostics"]),
+        swift("SAEEngine", engineRooms + ["Scoring", "CVectorKernels"]),
         swift("Evaluation", ["SAEEngine", "Vectors", "Bytes", "Diagnostics"]),
         swift("Fitting", ["Evaluation", "SAEEngine", "CVectorKernels"] + engineRooms),
 
@@ -97,6 +99,7 @@ let package = Package(
         tests("Vectors", ["Vectors", "CVectorKernels", "Diagnostics"]),
         tests("Tokenization", ["Tokenization", "Bytes"]),
         tests("Programs", ["Programs", "Tokenization", "Vectors", "Diagnostics"]),
+        tests("Scoring", ["Scoring", "Vectors", "CVectorKernels", "Diagnostics"]),
         tests("Models", engineRooms + ["SAEEngine"]),
         tests("SAEEngine", ["SAEEngine", "CAllocationCounter"] + engineRooms),
         tests("Evaluation", ["Evaluation"] + engineRooms),

@@ -26,7 +26,7 @@ check() {
     fi
 }
 
-install_packages "${build_packages[@]}" protobuf-compiler shellcheck systemd python3
+install_packages "${build_packages[@]}" protobuf-compiler pocl-opencl-icd shellcheck systemd python3
 need_swift
 
 units_are_valid() {

@@ -1,7 +1,7 @@
 /// Numbers at a place that stays, for kernels that run on several threads.
 ///
 /// Safe as `Sendable`: a step gives each thread a part of its own to write, and threads meet between the parts.
-final class Column<Element: BitwiseCopyable>: @unchecked Sendable {
+package final class Column<Element: BitwiseCopyable>: @unchecked Sendable {
     let base: UnsafeMutablePointer<Element>
     let count: Int
 
@@ -23,5 +23,5 @@ final class Column<Element: BitwiseCopyable>: @unchecked Sendable {
         set { base[index] = newValue }
     }
 
-    var values: [Element] { Array(UnsafeBufferPointer(start: base, count: count)) }
+    package var values: [Element] { Array(UnsafeBufferPointer(start: base, count: count)) }
 }

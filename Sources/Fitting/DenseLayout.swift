@@ -11,24 +11,24 @@ extension ModelShape {
 }
 
 /// Where the parts that all texts share lie in one column of floats.
-struct DenseLayout {
+package struct DenseLayout {
     /// r × D.
-    let projection: Range<Int>
+    package let projection: Range<Int>
     /// 4 × s.
-    let neighbours: Range<Int>
+    package let neighbours: Range<Int>
     /// 2 × c.
-    let couplings: Range<Int>
+    package let couplings: Range<Int>
     /// H × (D + c).
-    let rules: Range<Int>
+    package let rules: Range<Int>
     /// H.
-    let thresholds: Range<Int>
+    package let thresholds: Range<Int>
     /// H × D.
-    let ruleVectors: Range<Int>
+    package let ruleVectors: Range<Int>
     /// c × D.
-    let lift: Range<Int>
-    let count: Int
+    package let lift: Range<Int>
+    package let count: Int
 
-    init(_ shape: ModelShape) {
+    package init(_ shape: ModelShape) {
         var end = 0
         func next(_ count: Int) -> Range<Int> {
             defer { end += count }

@@ -12,8 +12,8 @@ package final class ModelFitter {
     package let options: FittingOptions
     /// Steps done since the start.
     package internal(set) var step = 0
-    let records, recordMeans, recordVariances: Column<Float>
-    let dense, denseMeans, denseVariances: Column<Float>
+    package let records, recordMeans, recordVariances: Column<Float>
+    package let dense, denseMeans, denseVariances: Column<Float>
     /// What the forward pass reads: the parameters themselves, or their int8 forms in quantisation-aware epochs.
     private var roundedRecords: Column<Float>?
     private var roundedDense: Column<Float>?
@@ -84,7 +84,7 @@ package final class ModelFitter {
     }
 
     /// One step of `stepCount` in the schedule; returns Σ (1 − ŷ·t).
-    func fitStep(_ batch: [UInt32], of texts: TrainingTexts, stepCount: Int) -> Double {
+    package func fitStep(_ batch: [UInt32], of texts: TrainingTexts, stepCount: Int) -> Double {
         memory.prepare(for: batch, of: texts, options: options, step: step)
         let (recordAdam, denseAdam) = (adam(options.rate, stepCount), adam(options.denseRate, stepCount))
         let model = ForwardModel(

@@ -7,14 +7,14 @@ import Vectors
 package struct ModelParameters: Sendable, Equatable {
     package let shape: ModelShape
     /// records × `shape.recordWidth`.
-    package internal(set) var records: [Float]
+    package var records: [Float]
     /// What all texts share, in the order of `DenseLayout`.
-    package internal(set) var dense: [Float]
+    package var dense: [Float]
 
     package var recordCount: Int { records.count / shape.recordWidth }
 
     /// Records and shared parts in one column.
-    var numbers: [Float] {
+    package var numbers: [Float] {
         get { records + dense }
         set {
             let count = records.count

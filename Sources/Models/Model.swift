@@ -1,5 +1,6 @@
 import Bytes
 package import Programs
+package import Scoring
 package import Tokenization
 import Vectors
 
@@ -7,6 +8,8 @@ import Vectors
 package final class Model: Sendable {
     package let name: String
     package let tables: ModelTables
+    /// K and θ of `tables`, for a scorer.
+    package let contextRules: BidRules
     package let pieces: PieceModel
     package let provenance: [(key: String, value: String)]
     package let selfTest: (text: String, vector: [Float])
@@ -43,6 +46,9 @@ package final class Model: Sendable {
         let header = try Self.parseShape(layout, path: path)
         name = header.name
         tables = try Self.parseTables(layout, header, owner: file, path: path)
+        do throws(ScoringError) {
+            contextRules = try BidRules(tables.rules, thresholds: tables.thresholds)
+        } catch { throw .section(path: path, name: "rules", reason: error.summary) }
         let pieceBytes = try layout.section("pieces")
         do throws(TokenizationError) { pieces = try PieceModel(serialized: pieceBytes) } catch {
             throw .section(path: path, name: "pieces", reason: error.summary)

@@ -3,6 +3,7 @@ import CVectorKernels
 import Diagnostics
 package import Models
 package import Programs
+import Scoring
 import Tokenization
 package import Vectors
 
@@ -20,9 +21,9 @@ public struct Engine: Sendable {
 
     package let model: Model
     let instructionSet: InstructionSet
-    /// P and K as float32.
+    /// P as float32.
     private let projection: [Float]
-    private let rules: [Float]
+    private let scorer: Int8Scorer
 
     /// Opens and checks a model file.
     public init(contentsOf path: String) throws(EngineError) {
@@ -33,7 +34,7 @@ public struct Engine: Sendable {
         self.model = model
         self.instructionSet = instructionSet
         projection = model.tables.projection.floats
-        rules = model.tables.rules.floats
+        scorer = Int8Scorer(model.contextRules)
     }
 
     /// Length of a vector.
@@ -52,7 +53,7 @@ public struct Engine: Sendable {
     }
 
     public func makeWorkspace() -> Workspace { 
-        Workspace(tokenizer: Tokenizer(model: model.pieces), shape: model.tables.shape)
+        Workspace(tokenizer: Tokenizer(model: model.pieces), shape: model.tables.shape, session: scorer.makeSession())
      }
 
     /// The vectors of all texts; replaces what `batch` held. Allocates nothing once workspace and batch have seen a
@@ -178,9 +179,13 @@ public struct Engine: Sendable {
         _ outcomes: inout [RowOutcome], _ rows: Range<Int>, using memory: inout SliceMemory,
         into vectors: UnsafeMutablePointer<Float>
     ) {
+        let size = model.tables.shape.featureCount
+        memory.features.withUnsafeBufferPointer { features in
+            memory.fire(UnsafeBufferPointer(rebasing: features[..<(rows.count * size)]))
+        }
         for place in 0..<rows.count where outcomes[rows.lowerBound + place].status == .ok {
             let row = vectors + place * dimensions
-            let count = score(place: place, using: &memory)
+            let count = collectLifts(place: place, in: &memory)
             memory.liftRows.withUnsafeBufferPointer { ids in
                 model.tables.lifts.add(
                     UnsafeBufferPointer(rebasing: ids[..<count]), weights: memory.liftWeights, using: instructionSet, to: row)
@@ -191,26 +196,19 @@ public struct Engine: Sendable {
         }
     }
 
-    /// Fills the lifts of one text, and returns how many there are.
-    private func score(place: Int, using memory: inout SliceMemory) -> Int {
-        let (shape, thresholds) = (model.tables.shape, model.tables.thresholds)
-        let first = place * shape.featureCount
-        memory.features.withUnsafeBufferPointer { features in
-            guard let x = features.baseAddress.map({ $0 + first }) else { return }
-            sae_multiply_rows(instructionSet.rawValue, rules, shape.ruleCount, shape.featureCount, x, &memory.bids)
+    /// Fills the lifts of one text, the features of its couplings and the rules that fired, and returns how many there are.
+    private func collectLifts(place: Int, in memory: inout SliceMemory) -> Int {
+        let (count, z) = (model.tables.shape.couplingCount, place * model.tables.shape.featureCount + dimensions)
+        for feature in 0..<count {
+            memory.liftRows[feature] = UInt32(feature)
+            memory.liftWeights[feature] = memory.features[z + feature]
         }
-        var count = 0
-        for feature in 0..<shape.couplingCount {
-            memory.liftRows[count] = UInt32(feature)
-            memory.liftWeights[count] = memory.features[first + dimensions + feature]
-            count += 1
+        let (rules, bids) = (memory.fired.rules(ofText: place), memory.fired.bids(ofText: place))
+        for index in rules.indices {
+            memory.liftRows[count + index] = UInt32(count) + rules[index]
+            memory.liftWeights[count + index] = bids[index]
         }
-        for rule in 0..<shape.ruleCount where memory.bids[rule] - thresholds[rule] > 0 {
-            memory.liftRows[count] = UInt32(shape.couplingCount + rule)
-            memory.liftWeights[count] = memory.bids[rule] - thresholds[rule]
-            count += 1
-        }
-        return count
+        return count + rules.count
     }
 
     private func degrees(_ temperature: Temperature) -> Float { temperature.degrees ?? model.tables.temperature }
@@ -222,12 +220,8 @@ public struct Engine: Sendable {
         let isWeighted = model.tables.shape.hasGates && temperature != .infinite
         let items = ids.enumerated().map { ($1, isWeighted ? workspace.gates.weights[$0] : 1) }
         guard isCoupled(temperature) else { return FinalProgram(items: items, fired: [], isCoupled: false) }
-        let bids = workspace.slice.bids
-        let fired: [(rule: UInt32, bid: Float)] = (0..<model.tables.shape.ruleCount).compactMap { rule in
-            let bid = bids[rule] - model.tables.thresholds[rule]
-            return bid > 0 ? (UInt32(rule), bid) : nil
-        }
-        return FinalProgram(items: items, fired: fired, isCoupled: true)
+        let (rules, bids) = (workspace.slice.fired.rules(ofText: 0), workspace.slice.fired.bids(ofText: 0))
+        return FinalProgram(items: items, fired: zip(rules, bids).map { ($0, $1) }, isCoupled: true)
     }
 
     /// Records `text` and the vector that an engine gives it as the test that the model brings along.

@@ -1,4 +1,5 @@
 package import Programs
+import Scoring
 import Tokenization
 
 /// All mutable memory of one thread that embeds: made by `Engine.makeWorkspace()`, used with that engine only.
@@ -9,9 +10,9 @@ public struct Workspace: ~Copyable {
     var gates = GateMemory()
     var slice: SliceMemory
 
-    init(tokenizer: consuming Tokenizer, shape: ModelShape) {
+    init(tokenizer: consuming Tokenizer, shape: ModelShape, session: any BidSession) {
         self.tokenizer = tokenizer
-        slice = SliceMemory(shape: shape)
+        slice = SliceMemory(shape: shape, session: session)
     }
 
     /// Words found in the word cache, and words that had to be segmented, since the start.
@@ -29,21 +30,30 @@ struct GateMemory {
 }
 
 /// Texts whose context rules are scored together: their vectors do not depend on which.
-struct SliceMemory {
+struct SliceMemory: ~Copyable {
     static let textCount = 32
     /// textCount × (D + c): [x̂ ; z] of each text.
     var features: [Float]
-    /// textCount × H.
-    var bids: [Float]
+    /// The context rules that fired for each of the texts.
+    var fired: FiredRules
+    let session: any BidSession
     /// Rows of `ModelTables.lifts`, and what they are multiplied by, of one text: first the features z, then the rules that
     /// fired.
     var liftRows: [UInt32]
     var liftWeights: [Float]
 
-    init(shape: ModelShape) {
+    init(shape: ModelShape, session: any BidSession) {
+        self.session = session
+        fired = FiredRules(ruleCount: shape.ruleCount, textCapacity: Self.textCount)
         features = [Float](repeating: 0, count: Self.textCount * shape.featureCount)
-        bids = [Float](repeating: 0, count: Self.textCount * shape.ruleCount)
         liftRows = [UInt32](repeating: 0, count: shape.couplingCount + shape.ruleCount)
         liftWeights = [Float](repeating: 0, count: shape.couplingCount + shape.ruleCount)
+    }
+
+    /// Scores the context rules of texts by their features, n × k.
+    mutating func fire(_ features: UnsafeBufferPointer<Float>) {
+        do throws(ScoringError) { try session.fire(features, into: &fired) } catch {
+            preconditionFailure("the CPU's scorer does not fail")
+        }
     }
 }

@@ -1,6 +1,7 @@
 import Bytes
 import Foundation
 import Models
+import Programs
 import TestSupport
 import Testing
 import Vectors

@@ -1,9 +1,9 @@
+import Fitting
 import Glibc
 import Programs
 import TestSupport
 import Testing
-
-@testable import Fitting
+import Vectors
 
 /// A small model of every family, a few texts, and the loss computed by double-precision formulas from the parameters.
 @Suite struct GradientTests {

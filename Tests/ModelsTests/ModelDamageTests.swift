@@ -44,7 +44,7 @@ import Vectors
             }
             #expect(offset % 64 == 0)
         }
-        #expect(count == 6)
+        #expect(count == 9)
     }
 
     @Test func `a file cut anywhere is refused`() {
@@ -67,7 +67,7 @@ import Vectors
     }
 
     @Test func `a flipped bit names the section that it is in`() throws {
-        let names = ["shape", "rows", "scales", "pieces", "origin", "selftest"]
+        let names = ["shape", "records", "project", "gates", "rules", "lifts", "pieces", "origin", "selftest"]
         for (index, name) in names.enumerated() {
             let (offset, length) = Self.file.withUnsafeBytes {
                 (

@@ -3,6 +3,7 @@
 #include <stdint.h>
 
 #include "SAEFitting.h"
+#include "SAEScoring.h"
 
 // The engine's kernels (algorithm.md, sections 3 to 5). One source, `kernels.inc`, is compiled for each instruction set;
 // all forms give the same bits, because every sum has a fixed order (16 lanes, each in the order of the items, then a
