@@ -95,6 +95,7 @@ let package = Package(
         .target(
             name: "TestSupport", dependencies: ["CAllocationCounter"] + engineRooms,
             path: "Tests/Support"),
+        .target(name: "TestPeers", dependencies: ["Transport", "Wire", "Messages", protobuf], path: "Tests/Peers"),
         tests("Bytes", ["Bytes", "CChecksums", "Diagnostics"]),
         tests("Vectors", ["Vectors", "CVectorKernels", "Diagnostics"]),
         tests("Tokenization", ["Tokenization", "Bytes"]),
@@ -104,10 +105,15 @@ let package = Package(
         tests("SAEEngine", ["SAEEngine", "CAllocationCounter"] + engineRooms),
         tests("Evaluation", ["Evaluation"] + engineRooms),
         tests("Fitting", ["Fitting", "Evaluation", "SAEEngine", "CVectorKernels"] + engineRooms),
-        tests("Wire", ["Wire", "Messages", "Bytes", protobuf]),
+        tests("Wire", ["TestPeers", "Wire", "Messages", "Bytes", protobuf]),
         tests("Daemon", ["Daemon", "Diagnostics", "Wire", "SAEEngine", "Bytes", log]),
         tests("LoadGeneration", ["LoadGeneration"]),
-        tests("Service", ["Daemon", "Transport", "Wire", "Messages", "SAEClient", "SAEEngine", "Bytes", "Evaluation"]),
+        tests(
+            "Service",
+            [
+                "TestPeers", "Daemon", "Transport", "Wire", "Messages", "SAEClient", "SAEEngine", "Bytes", "CPosix",
+                protobuf,
+            ]),
         tests("Command", ["Models", "Vectors", "Bytes", "Evaluation", "SAEEngine"]),
         tests("Project", ["Bytes"]),
     ],
