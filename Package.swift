@@ -67,6 +67,8 @@ let package = Package(
         swift("Tokenization", ["CSentencePiece", "Bytes", "Diagnostics"]),
         swift("Programs", ["Tokenization", "Vectors", "Diagnostics"]),
         swift("Scoring", ["Vectors", "CVectorKernels", "COpenBLAS", "COpenCL", "CKernelSources", "Diagnostics"]),
+        swift("Rules", ["Programs", "Bytes", "Diagnostics"]),
+        swift("Annealing", ["Rules", "Programs", "Vectors", "Diagnostics"]),
         swift("Models", ["Programs", "Tokenization", "Vectors", "Bytes", "Diagnostics"]),
         swift("SAEEngine", engineRooms),
         swift("Evaluation", ["SAEEngine", "Vectors", "Bytes", "Diagnostics"]),
@@ -93,7 +95,7 @@ let package = Package(
         // Tests stand above everything. The allocation counter replaces malloc in the test process.
         c("CAllocationCounter", path: "Tests/AllocationCounter"),
         .target(
-            name: "TestSupport", dependencies: ["CAllocationCounter"] + engineRooms,
+            name: "TestSupport", dependencies: ["CAllocationCounter", "Rules"] + engineRooms,
             path: "Tests/Support"),
         .target(name: "TestPeers", dependencies: ["Transport", "Wire", "Messages", protobuf], path: "Tests/Peers"),
         tests("Bytes", ["Bytes", "CChecksums", "Diagnostics"]),
@@ -101,6 +103,8 @@ let package = Package(
         tests("Tokenization", ["Tokenization", "Bytes"]),
         tests("Programs", ["Programs", "Tokenization", "Vectors", "Diagnostics"]),
         tests("Scoring", ["Scoring", "Vectors", "CVectorKernels", "Diagnostics"]),
+        tests("Rules", ["Rules", "Programs", "Bytes", "Diagnostics"]),
+        tests("Annealing", ["Annealing", "Rules", "Programs", "Vectors", "CAllocationCounter"]),
         tests("Models", engineRooms + ["SAEEngine"]),
         tests("SAEEngine", ["SAEEngine", "CAllocationCounter"] + engineRooms),
         tests("Evaluation", ["Evaluation"] + engineRooms),
