@@ -5,37 +5,37 @@ import Wire
 ///
 /// Safe as `Sendable`: everything but `ioQueue` itself is touched on that queue only.
 final class Lane: @unchecked Sendable {
-    private(set) var ioQueue: IOQueue
+    let ioQueue: IOQueue
     private var connections: [UInt64: ServerConnection] = [:]
-    /// Connections whose HELLO has not come.
-    var unopened = 0
-    private unowned let service: Service
+    /// Connections in their handshake, oldest first; those that have left it may linger here.
+    private var handshakes: [ServerConnection] = []
+    /// Weak: the timer may come round once more while the service goes.
+    private weak var service: Service?
 
     init(index: Int, service: Service) {
         self.service = service
-        let box = LaneBox()
-        ioQueue = IOQueue(label: "sae.io.\(index)") { now in box.lane?.tick(now) }
-        box.lane = self
+        ioQueue = IOQueue(label: "sae.io.\(index)")
+        ioQueue.everyTick { [weak self] now in self?.tick(now) }
     }
 
-    /// The timer's way back to the lane, which does not exist yet when the timer is made.
-    private final class LaneBox: @unchecked Sendable { weak var lane: Lane? }
-
     func add(_ connection: ServerConnection) {
+        guard let service else { return }
         connections[connection.id] = connection
-        unopened += 1
+        handshakes.append(connection)
         connection.start()
         // More in their handshake than allowed: the oldest goes.
-        if unopened > service.unopenedPerLane,
-            let oldest = connections.values.filter({ !$0.hasOpened }).min(by: { $0.openedAt < $1.openedAt }) {
-            oldest.close(.deadlineExceeded, reason: "handshake_timeout")
+        if handshakes.count > service.unopenedPerLane {
+            handshakes.removeAll { !$0.isInHandshake }
+            if handshakes.count > service.unopenedPerLane {
+                handshakes.removeFirst().close(.deadlineExceeded, reason: "handshake_timeout")
+            }
         }
     }
 
     func remove(_ connection: ServerConnection, reason: String) {
         guard connections.removeValue(forKey: connection.id) != nil else { return }
-        if !connection.hasOpened { unopened -= 1 }
-        service.connectionClosed(connection, reason: reason)
+        handshakes.removeAll { $0 === connection }
+        service?.connectionClosed(connection, reason: reason)
     }
 
     func forEach(_ body: (ServerConnection) -> Void) {
@@ -55,5 +55,14 @@ final class Lane: @unchecked Sendable {
     /// Requests by method, for the gauge.
     var isQuiet: Bool { connections.values.allSatisfy(\.isQuiet) }
 
-    private func tick(_ now: UInt64) { forEach { $0.tick(now) } }
+    private func tick(_ now: UInt64) {
+        guard let service else { return }
+        handshakes.removeAll { !$0.isInHandshake }
+        forEach { $0.tick(now) }
+        // Buffers exhausted: of the connections that are stuck, the one that holds most goes [Redis].
+        if service.admission.wasShort(now) {
+            let stuck = connections.values.filter { $0.isStuck(now) }
+            stuck.max { $0.stuckBytes < $1.stuckBytes }?.evict()
+        }
+    }
 }

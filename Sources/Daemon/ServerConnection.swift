@@ -18,15 +18,31 @@ final class ServerConnection: @unchecked Sendable {
     private var state: ConnectionState
     private let queue = RequestQueue()
     private var open: [UInt32: Request] = [:]
-    private let completions = Mutex<[(Request, Result<[SendBuffer], Failure>)]>([])
+    /// Requests whose streams have ended while workers still compute for them: their memory is held.
+    private var abandoned: [UInt32: Request] = [:]
+    private let completions = Mutex<[(Request, Outcome)]>([])
+
+    /// What a worker says of a request.
+    enum Outcome: Sendable {
+        case answered([SendBuffer])
+        case failed(Failure)
+        /// Nobody computes any more for a request that was stopped.
+        case letGo
+    }
 
     private let created = monotonicNanoseconds()
     private let maximumAge: UInt64
     private var lastCall: UInt64
     private var frameStarted: UInt64?
     private var pinged: UInt64?
+    private var lastFrame: UInt64
+    private var frameCount: UInt64 = 0
+    /// Payloads and reservations of `open` and `abandoned`.
     private var heldBytes = 0
     private var accounted = 0
+    /// The peer is not read for the moment, because of what it makes us hold.
+    private var isHeldBack = false
+    private var wasQuiet = true
     private var received: UInt64 = 0, sent: UInt64 = 0
     private var inputEnded = false
     private var closeReason: String?
@@ -46,10 +62,14 @@ final class ServerConnection: @unchecked Sendable {
         let age = service.configuration.maximumConnectionAge.nanoseconds
         maximumAge = age == 0 ? .max : age / 10 * 9 + UInt64.random(in: 0...(age / 5))
         lastCall = created
+        lastFrame = created
     }
 
-    var isOpen: Bool { state.isOpen }
     var openedAt: UInt64 { created }
+    /// Waits for HELLO, and is not ending either.
+    var isInHandshake: Bool { !hasOpened && closeReason == nil }
+    /// Bytes that only the peer's next step frees: an unfinished frame and unsent output.
+    var stuckBytes: Int { socket.isClosed ? 0 : state.bufferedBytes + socket.outboxBytes }
     var streamCount: Int { open.count }
     var peerMaximumFrameBytes: UInt32 { state.peerMaximumFrameBytes }
 
@@ -62,7 +82,7 @@ final class ServerConnection: @unchecked Sendable {
 
     /// Ends the connection with a GOAWAY.
     func close(_ code: StatusCode, reason: String, retryAfter: UInt32 = 0) {
-        stopRequests(.disconnect)
+        stopRequests()
         perform(state.close(code, reason: reason, retryAfter: retryAfter))
         settle()
     }
@@ -77,7 +97,7 @@ final class ServerConnection: @unchecked Sendable {
     /// The end of a drain: what is still under way gets UNAVAILABLE, then the connection closes.
     func closeForDrain() {
         for request in Array(open.values) {
-            finish(request, .failure(Failure(.unavailable, "the daemon stopped", retryAfter: 1_000)))
+            finish(request, .failed(Failure(.unavailable, "the daemon stopped", retryAfter: 1_000)))
         }
         if closeReason == nil { perform(state.close(.ok, reason: "draining")) }
         settle()
@@ -86,10 +106,10 @@ final class ServerConnection: @unchecked Sendable {
     /// Nothing is under way or unsent.
     var isQuiet: Bool { open.isEmpty && socket.outboxBytes == 0 }
 
-    /// Called by a worker when it has computed the last slice.
-    func complete(_ request: Request, _ result: Result<[SendBuffer], Failure>) {
+    /// Called by a worker when it has computed the last slice, or left a stopped request.
+    func complete(_ request: Request, _ outcome: Outcome) {
         let isFirst = completions.withLock { completions in
-            completions.append((request, result))
+            completions.append((request, outcome))
             return completions.count == 1
         }
         // One turn of the queue takes all that gathers until it runs.
@@ -101,18 +121,28 @@ final class ServerConnection: @unchecked Sendable {
             defer { completions.removeAll(keepingCapacity: true) }
             return completions
         }
-        for (request, result) in all { finish(request, result) }
+        for (request, outcome) in all {
+            if case .letGo = outcome {
+                if abandoned[request.stream] === request { letGo(request) }
+            } else {
+                finish(request, outcome)
+            }
+        }
         settle()
     }
 
     private func receive(_ bytes: UnsafeRawBufferPointer) {
         let now = monotonicNanoseconds()
         pinged = nil
-        let actions = state.receive(bytes, now: now)
-        perform(actions, now: now)
+        perform(state.receive(bytes, now: now), now: now)
+        let isNew = state.frameCount != frameCount
+        if isNew {
+            frameCount = state.frameCount
+            lastFrame = now
+        }
         if !state.isInsideFrame {
             frameStarted = nil
-        } else if frameStarted == nil || !actions.isEmpty {
+        } else if frameStarted == nil || isNew {
             frameStarted = now
         }
         settle()
@@ -123,15 +153,17 @@ final class ServerConnection: @unchecked Sendable {
             switch action {
             case .send(let bytes): socket.enqueue(SendBuffer(bytes))
             case .call(let call): take(call, now)
+            case .refused(let stream, let method, let failure):
+                sendEnd(of: stream, failure)
+                if failure.isRefused { service.refused(failure, conn: id) }
+                service.ended(Method(rawValue: method), transport, failure.code, since: now)
             case .cancelled(let stream): cancel(stream)
             case .close(let reason):
-                stopRequests(.disconnect)
+                stopRequests()
                 if closeReason == nil { closeReason = reason }
                 service.connectionViolated(self, reason)
                 socket.closeAfterSending()
-            case .opened:
-                hasOpened = true
-                lane.unopened -= 1
+            case .opened: hasOpened = true
             case .answer, .failed, .goAway: break  // a client's
             }
         }
@@ -146,6 +178,8 @@ final class ServerConnection: @unchecked Sendable {
         do throws(Failure) {
             guard call.method.isQueued else {
                 let answer = try service.methods.answer(call, state: service.admission.serviceState)
+                try service.admission.checkOutput(
+                    answerBytes: answer.message.count, connectionBytes: heldBytes + socket.outboxBytes)
                 send(answer.frame(stream: call.stream, withCRC: call.usesCRC), endOf: call.stream)
                 service.ended(call.method, transport, .ok, since: now)
                 return
@@ -160,43 +194,55 @@ final class ServerConnection: @unchecked Sendable {
                 remaining: arrived.deadline - clock)
             open[call.stream] = request
             heldBytes += request.heldBytes
+            // Counted in `reserve`; the next `settle` adds the payload.
+            accounted += request.answerBytes
             service.metrics.requestTexts.observe(request.lengths.count)
             service.scheduler.add(request, to: queue)
         } catch {
             if error.isRefused { service.refused(error, conn: id) }
-            if state.finish(stream: call.stream) {
-                let end = ConnectionState.encodedEnd(stream: call.stream, error, withCRC: call.usesCRC)
-                socket.enqueue(SendBuffer(end))
-            }
+            if state.finish(stream: call.stream) { sendEnd(of: call.stream, error) }
             service.ended(call.method, transport, error.code, since: now)
         }
     }
 
     /// The terminal frame of a request, unless its stream has ended already.
-    private func finish(_ request: Request, _ result: Result<[SendBuffer], Failure>) {
+    private func finish(_ request: Request, _ outcome: Outcome) {
         guard open[request.stream] === request else { return }
-        open[request.stream] = nil
-        heldBytes -= request.heldBytes
-        var result = result
-        if case .success = result, monotonicNanoseconds() >= request.deadline {
-            result = .failure(Failure(.deadlineExceeded, "the deadline has passed"))
-        }
-        switch result {
-        case .success(let buffers):
+        let now = monotonicNanoseconds()
+        lastCall = now
+        switch outcome {
+        case .answered(let buffers) where now < request.deadline:
+            open[request.stream] = nil
+            heldBytes -= request.heldBytes
             send(buffers, endOf: request.stream)
             service.answered(request)
-        case .failure(let failure):
-            if state.finish(stream: request.stream) {
-                let end = ConnectionState.encodedEnd(
-                    stream: request.stream, failure, withCRC: request.usesCRC)
-                socket.enqueue(SendBuffer(end))
-            }
-            service.scheduler.remove(request, from: queue)
-            if failure.code == .deadlineExceeded {
-                service.metrics.textsDropped[0].add(request.lengths.count)
-            }
-            service.ended(request.method, transport, failure.code, since: request.arrival)
+        case .failed(let failure): fail(request, failure)
+        case .answered, .letGo: fail(request, Failure(.deadlineExceeded, "the deadline has passed"))
         }
+    }
+
+    private func fail(_ request: Request, _ failure: Failure) {
+        if state.finish(stream: request.stream) { sendEnd(of: request.stream, failure) }
+        if failure.code == .deadlineExceeded { service.metrics.textsDropped[0].add(request.lengths.count) }
+        abandon(request)
+        service.ended(request.method, transport, failure.code, since: request.arrival)
+    }
+
+    private func sendEnd(of stream: UInt32, _ failure: Failure) {
+        socket.enqueue(SendBuffer(ConnectionState.encodedEnd(stream: stream, failure, withCRC: state.usesCRC)))
+    }
+
+    /// Takes what is left of a request out of the queue; a worker that is at it stops at its next text.
+    private func abandon(_ request: Request) {
+        open[request.stream] = nil
+        abandoned[request.stream] = request
+        if service.scheduler.remove(request, from: queue) { letGo(request) }
+    }
+
+    private func letGo(_ request: Request) {
+        abandoned[request.stream] = nil
+        heldBytes -= request.heldBytes
+        state.release(stream: request.stream)
     }
 
     private func send(_ buffers: [SendBuffer], endOf stream: UInt32) {
@@ -205,30 +251,26 @@ final class ServerConnection: @unchecked Sendable {
     }
 
     private func cancel(_ stream: UInt32) {
-        guard let request = open.removeValue(forKey: stream) else { return }
-        heldBytes -= request.heldBytes
-        service.scheduler.remove(request, from: queue)
+        guard let request = open[stream] else { return state.release(stream: stream) }
         service.metrics.textsDropped[1].add(request.lengths.count)
+        abandon(request)
         service.ended(request.method, transport, .cancelled, since: request.arrival)
     }
 
-    private enum Loss: Int { case disconnect = 2 }
-
-    private func stopRequests(_ loss: Loss) {
-        for request in open.values {
-            service.scheduler.remove(request, from: queue)
-            service.metrics.textsDropped[loss.rawValue].add(request.lengths.count)
+    /// Nobody is left to answer.
+    private func stopRequests() {
+        for request in Array(open.values) {
+            service.metrics.textsDropped[2].add(request.lengths.count)
+            abandon(request)
             service.ended(request.method, transport, .cancelled, since: request.arrival)
         }
-        open.removeAll()
-        heldBytes = 0
     }
 
     private func ended(_ end: Connection.End) {
         inputEnded = true
         if end == .reset || state.isInsideFrame {
             closeReason = closeReason ?? (end == .reset ? "reset" : "eof")
-            stopRequests(.disconnect)
+            stopRequests()
             socket.close()
         }
         settle()
@@ -241,19 +283,54 @@ final class ServerConnection: @unchecked Sendable {
             closeReason = "eof"
             socket.closeAfterSending()
         }
-        let holds = socket.isClosed ? 0 : heldBytes + socket.outboxBytes + state.bufferedBytes
+        let holds = heldBytes + stuckBytes
         if holds != accounted {
             service.admission.account(holds - accounted)
             accounted = holds
+        }
+        holdBack()
+        if isQuiet != wasQuiet {
+            wasQuiet = isQuiet
+            if isQuiet { service.connectionIsQuiet() }
         }
         service.metrics.receivedBytes[transport.rawValue].add(Int(socket.receivedBytes - received))
         service.metrics.sentBytes[transport.rawValue].add(Int(socket.sentBytes - sent))
         (received, sent) = (socket.receivedBytes, socket.sentBytes)
     }
 
+    /// Leaves the peer's bytes in the kernel while it does not take what is due to it, or while the daemon's buffers
+    /// are full and its frame is not whole.
+    private func holdBack() {
+        guard closeReason == nil, !inputEnded else { return }
+        let isOver = socket.outboxBytes >= service.configuration.maximumConnectionOutputBytes
+            || (state.bufferedBytes > 0 && service.admission.isFull)
+        guard isOver != isHeldBack else { return }
+        isHeldBack = isOver
+        if isOver {
+            socket.pauseReading()
+        } else {
+            // The time was not the peer's.
+            if frameStarted != nil { frameStarted = monotonicNanoseconds() }
+            socket.resumeReading()
+        }
+    }
+
+    /// Neither a frame has come whole nor output been taken for a second.
+    func isStuck(_ now: UInt64) -> Bool {
+        stuckBytes > 0 && now >= max(lastFrame, socket.lastOutputProgress) + 1_000_000_000
+    }
+
+    /// Resets the connection, to have back what it holds.
+    func evict() {
+        if closeReason == nil { closeReason = "evicted" }
+        stopRequests()
+        socket.close(resets: true)
+        settle()
+    }
+
     private func closed() {
-        if !state.isOpen && closeReason == nil { closeReason = "reset" }
-        stopRequests(.disconnect)
+        if closeReason == nil { closeReason = "reset" }
+        stopRequests()
         settle()
         lane.remove(self, reason: closeReason ?? "reset")
     }
@@ -264,9 +341,9 @@ final class ServerConnection: @unchecked Sendable {
         guard closeReason == nil else { return checkStall(now) }
         let limits = service.configuration
         for request in open.values where now >= request.deadline {
-            finish(request, .failure(Failure(.deadlineExceeded, "the deadline has passed")))
+            fail(request, Failure(.deadlineExceeded, "the deadline has passed"))
         }
-        if let frameStarted, now >= frameStarted + limits.frameTimeout.nanoseconds {
+        if let frameStarted, !isHeldBack, now >= frameStarted + limits.frameTimeout.nanoseconds {
             close(.deadlineExceeded, reason: "frame_timeout")
         } else if !state.isOpen, now >= created + limits.handshakeTimeout.nanoseconds {
             close(.deadlineExceeded, reason: "handshake_timeout")
@@ -294,11 +371,12 @@ final class ServerConnection: @unchecked Sendable {
         else { return }
         closeReason = "slow_reader"
         service.slowReader(self)
-        stopRequests(.disconnect)
+        stopRequests()
         socket.close(resets: true)
     }
 
     private func keepAlive(_ now: UInt64) {
+        guard !inputEnded, !isHeldBack else { return }
         if let pinged {
             if now >= pinged + 20_000_000_000 { close(.unavailable, reason: "keep_alive") }
         } else if state.isOpen, now >= socket.lastReceived + 60_000_000_000 {

@@ -35,12 +35,15 @@ package final class Service: Sendable {
     private let engine: Engine
     private let laneStore = Mutex<[Lane]>([])
     private let listeners = Mutex<[Listener]>([])
-    private let operations = Mutex<OperationsServer?>(nil)
+    let operations = Mutex<OperationsServer?>(nil)
     private let connectionCount = Atomic<Int>(0)
     private let nextConnection = Atomic<UInt64>(1)
-    private let stopped = DispatchSemaphore(value: 0)
-    private let drainQueue = DispatchQueue(label: "sae.drain")
-    private let notifier = Notifier()
+    /// What the drain waits for and with.
+    let drainQueue = DispatchQueue(label: "sae.drain")
+    let openConnections = DispatchGroup()
+    let hasStopped = Atomic<Bool>(false)
+    let stopped = DispatchSemaphore(value: 0)
+    let notifier = Notifier()
 
     /// Builds everything but opens nothing.
     package init(_ configuration: Configuration, engine: Engine, log: Log, metrics: Metrics) {
@@ -59,7 +62,7 @@ package final class Service: Sendable {
             limits: .init(
                 maximumTexts: configuration.batchMaximumTexts, maximumPieces: configuration.batchMaximumPieces)
         ) { request, code in
-            request.connection.complete(request, .failure(Failure(code, "the deadline has passed")))
+            request.connection.complete(request, .failed(Failure(code, "the deadline has passed")))
         }
         self.scheduler = scheduler
         admission = Admission(configuration, workerCount: workerCount, scheduler: scheduler)
@@ -67,10 +70,11 @@ package final class Service: Sendable {
         workers = WorkerPool(count: workerCount, engine: engine, scheduler: scheduler, metrics: metrics) { request in
             guard !request.isStopped else { return }
             do throws(Failure) {
+                guard !request.isInVain else { throw Failure(.deadlineExceeded, "the deadline has passed") }
                 let frame = try request.answer().frame(stream: request.stream, withCRC: request.usesCRC)
-                request.connection.complete(request, .success(frame))
+                request.connection.complete(request, .answered(frame))
             } catch {
-                request.connection.complete(request, .failure(error))
+                request.connection.complete(request, .failed(error))
             }
         }
         // One I/O queue keeps about two workers fed.
@@ -143,6 +147,7 @@ package final class Service: Sendable {
         let id = nextConnection.wrappingAdd(1, ordering: .relaxed).oldValue
         let lanes = lanes
         let lane = lanes[Int(id) % lanes.count]
+        openConnections.enter()
         let isOver = connectionCount.wrappingAdd(1, ordering: .relaxed).newValue > configuration.maximumConnections
         metrics.connectionsOpened[transport.rawValue].add()
         let peer = Self.peer(descriptor, transport)
@@ -184,70 +189,7 @@ package final class Service: Sendable {
         return isFine
     }
 
-    /// Stops in steps: still serving for the lame-duck time, then refusing while what is in flight has its grace.
-    /// A second call jumps to the end.
-    package func drain() {
-        let before = admission.serviceState
-        guard before == .serving || before == .starting else {
-            if before != .stopped { drainQueue.async { [self] in finishDrain() } }
-            return
-        }
-        admission.enter(.lameDuck)
-        log.write(.drainBegin)
-        notifier.stopping()
-        announce(isFinal: false)
-        drainQueue.asyncAfter(deadline: .now() + .milliseconds(configuration.drainLameDuck.milliseconds)) { [self] in
-            guard admission.serviceState == .lameDuck else { return }
-            admission.enter(.draining)
-            closeListeners()
-            announce(isFinal: true)
-            let end = monotonicNanoseconds() + configuration.drainGrace.nanoseconds
-            waitForQuiet(until: end)
-        }
-    }
-
-    private func announce(isFinal: Bool) {
-        for lane in lanes {
-            lane.ioQueue.async { lane.forEach { $0.announceDrain(isFinal: isFinal) } }
-        }
-    }
-
-    private func waitForQuiet(until end: UInt64) {
-        guard admission.serviceState == .draining else { return }
-        let isQuiet = lanes.allSatisfy { lane in lane.ioQueue.queue.sync { lane.isQuiet } }
-        if isQuiet || monotonicNanoseconds() >= end { return finishDrain() }
-        drainQueue.asyncAfter(deadline: .now() + .milliseconds(10)) { [self] in waitForQuiet(until: end) }
-    }
-
-    /// On `drainQueue`: ends what is left and lets the waiting caller go.
-    private func finishDrain() {
-        guard admission.serviceState != .stopped else { return }
-        admission.enter(.stopped)
-        closeListeners()
-        for lane in lanes {
-            lane.ioQueue.queue.sync { lane.forEach { $0.closeForDrain() } }
-        }
-        // The last frames leave while the peers read them.
-        let end = monotonicNanoseconds() + 1_200_000_000
-        while connectionCount.load(ordering: .relaxed) > 0, monotonicNanoseconds() < end { usleep(2_000) }
-        scheduler.stop()
-        workers.join()
-        operations.withLock { server in
-            server?.close()
-            server = nil
-        }
-        log.write(.drainEnd)
-        log.write(.shutdown)
-        stopped.signal()
-    }
-
-    /// Blocks the calling thread until a drain has ended.
-    package func waitUntilStopped() {
-        stopped.wait()
-        stopped.signal()
-    }
-
-    private func closeListeners() {
+    func closeListeners() {
         let all = listeners.withLock { listeners in
             defer { listeners.removeAll() }
             return listeners
@@ -255,13 +197,14 @@ package final class Service: Sendable {
         for listener in all { listener.close() }
     }
 
-    var openConnections: Int { connectionCount.load(ordering: .relaxed) }
 }
 
 /// What connections report.
 extension Service {
     func connectionClosed(_ connection: ServerConnection, reason: String) {
         connectionCount.wrappingSubtract(1, ordering: .relaxed)
+        openConnections.leave()
+        connectionIsQuiet()
         metrics.connectionsClosed[reason].add()
         log.write(.connectionClose, [.conn: String(connection.id), .reason: reason])
     }
@@ -300,11 +243,11 @@ extension Service {
 
     /// Counts a terminal frame; how long the call took.
     @discardableResult
-    func ended(_ method: Method, _ transport: TransportName, _ code: StatusCode, since arrival: UInt64) -> Duration {
+    func ended(_ method: Method?, _ transport: TransportName, _ code: StatusCode, since arrival: UInt64) -> Duration {
         let now = monotonicNanoseconds()
         let nanoseconds = now > arrival ? now - arrival : 0
         metrics.requestEnded(
-            MethodName(method), transport, code: Int(code.rawValue), microseconds: Int(nanoseconds / 1_000))
+            method.map(MethodName.init) ?? .unknown, transport, code: Int(code.rawValue), microseconds: Int(nanoseconds / 1_000))
         return .nanoseconds(Int64(nanoseconds))
     }
 }

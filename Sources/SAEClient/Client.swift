@@ -87,7 +87,11 @@ public final class Client: Sendable {
         let frame = try await call(
             .similarity, message: wireBytes(request), attachment: attachment, timeout: timeout)
         guard let response = wireMessage(Sae_V1_SimilarityResponse.self, frame.message),
-            Int(response.rows) * Int(response.columns) * 4 == frame.attachment.count
+            // Not a product of both: a hostile server's overflows.
+            response.columns == 0
+                ? frame.attachment.isEmpty
+                : frame.attachment.count % (4 * Int(response.columns)) == 0
+                    && frame.attachment.count / (4 * Int(response.columns)) == Int(response.rows)
         else { throw Self.malformed }
         return SimilarityMatrix(
             rows: Int(response.rows), columns: Int(response.columns),

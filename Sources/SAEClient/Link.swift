@@ -1,6 +1,5 @@
 import Dispatch
 import Messages
-import Synchronization
 import Transport
 import Wire
 
@@ -57,11 +56,10 @@ final class Link: @unchecked Sendable {
         hello.token = token
         hello.features = usesChecksums ? ConnectionState.crcFeature : 0
         state = ConnectionState(role: .client, limits: limits, hello: hello)
-        let box = WeakBox()
-        let io = IOQueue(label: "sae.client") { box.link?.tick($0) }
+        let io = IOQueue(label: "sae.client")
         ioQueue = io
         queue = io.queue
-        box.set(self)
+        io.everyTick { [weak self] in self?.tick($0) }
     }
 
     /// Connects and shakes hands.
@@ -165,7 +163,7 @@ final class Link: @unchecked Sendable {
             switch action {
             case .send(let bytes): connection?.enqueue(SendBuffer(bytes))
             case .opened(let hello):
-                maximumStreams = Int(hello.limits["limits.max_streams_per_connection"] ?? 128)
+                maximumStreams = Int(clamping: max(1, hello.limits["limits.max_streams_per_connection"] ?? 128))
                 let continuation = opening
                 opening = nil
                 continuation?.resume(returning: .success(hello))
@@ -179,7 +177,7 @@ final class Link: @unchecked Sendable {
                     Failure(code, "the server ended the connection: \(message.reason)", retryAfter: message.retryAfterMs))
             case .close(let reason):
                 end(failure ?? ClientError(.unavailable, "the connection ended: \(reason)"))
-            case .call, .cancelled: break
+            case .call, .refused, .cancelled: break
             }
         }
         startWaiting()
@@ -234,18 +232,6 @@ final class Link: @unchecked Sendable {
     }
 
     private static let expired = ClientError(.deadlineExceeded, "the call took longer than it was given")
-}
-
-/// Lets the timer of an I/O queue find a link that owns the queue.
-///
-/// Safe as `Sendable`: the reference is guarded by the mutex.
-private final class WeakBox: Sendable {
-    private struct Reference: @unchecked Sendable { weak var link: Link? }
-    private let reference = Mutex(Reference())
-
-    var link: Link? { reference.withLock { $0.link } }
-
-    func set(_ link: Link) { reference.withLock { $0.link = link } }
 }
 
 /// Nanoseconds of a duration, at least 0.

@@ -1,3 +1,5 @@
+import Vectors
+
 /// Measures how fast a back end scores.
 package enum ScorerSpeed {
     /// The best of `rounds` rounds of at least `roundDuration`, in texts a second, on the calling thread; each call
@@ -15,7 +17,9 @@ package enum ScorerSpeed {
             let begin = clock.now
             var (elapsed, texts) = (Duration.zero, 0)
             repeat {
-                try fire(session, features, &fired)
+                try features.withUnsafeBufferPointer { features throws(ScoringError) in
+                    try session.fire(features, into: &fired)
+                }
                 texts += batch
                 elapsed = clock.now - begin
             } while elapsed < roundDuration
@@ -25,34 +29,21 @@ package enum ScorerSpeed {
         return best
     }
 
-    /// Rules like a model's, H × k, of which about one in eight fires on the features that are measured with.
+    /// Rules H × k of which about one in eight fires on `sampleFeatures`.
     package static func sampleRules(count H: Int, featureCount k: Int) throws(ScoringError) -> BidRules {
-        let elements = (0..<H * k).map { Int8(truncatingIfNeeded: ($0 &* 2_654_435_761) >> 16 % 255 - 127) }
-        return try BidRules(
-            elements: elements.map { max($0, -127) }, scales: [Float](repeating: 1e-3, count: H),
-            thresholds: [Float](repeating: Float(k).squareRoot() * 0.0045, count: H), featureCount: k)
+        // The sum's standard deviation is √k · 127 · scale / √3 · 0.1 / √3.
+        try BidRules(
+            elements: sequence(H * k).map { Int8(($0 * 127).rounded()) },
+            scales: [Float](repeating: 1e-3, count: H),
+            thresholds: [Float](repeating: Float(k).squareRoot() * 0.0042 * 1.15, count: H), featureCount: k)
     }
 
-    /// Numbers between −0.1 and 0.1 from a fixed sequence.
-    package static func sampleFeatures(count: Int) -> [Float] {
-        var state: UInt32 = 1
-        return (0..<count).map { _ in
-            state = state &* 1_664_525 &+ 1_013_904_223
-            return (Float(state >> 8) * 0x1p-24 - 0.5) * 0.2
-        }
-    }
+    /// Numbers between −0.1 and 0.1.
+    package static func sampleFeatures(count: Int) -> [Float] { sequence(count).map { $0 * 0.1 } }
 
-    private static func fire(
-        _ session: any BidSession, _ features: [Float], _ fired: inout FiredRules
-    ) throws(ScoringError) {
-        let result = features.withUnsafeBufferPointer { features -> ScoringError? in
-            do throws(ScoringError) {
-                try session.fire(features, into: &fired)
-                return nil
-            } catch {
-                return error
-            }
-        }
-        if let result { throw result }
+    /// Numbers between −1 and 1, always the same ones.
+    private static func sequence(_ count: Int) -> [Float] {
+        var random = CounterRandom(UInt64(count))
+        return (0..<count).map { _ in random.unitFloat() * 2 - 1 }
     }
 }

@@ -16,6 +16,7 @@ package final class Connection: @unchecked Sendable {
     private var isWriteSuspended = true
     private var openSources = 0
     private var isClosing = false
+    private var inputEnded = false
     private var outbox: [SendBuffer] = []
     private var outboxHead = 0
     private var closesWhenSent = false
@@ -85,7 +86,7 @@ package final class Connection: @unchecked Sendable {
     }
 
     package func resumeReading() {
-        guard let readSource, isReadSuspended, !isClosing else { return }
+        guard let readSource, isReadSuspended, !isClosing, !inputEnded else { return }
         isReadSuspended = false
         readSource.resume()
     }
@@ -142,6 +143,7 @@ package final class Connection: @unchecked Sendable {
             return
         }
         if count < 0 && (errno == EAGAIN || errno == EINTR) { return }
+        inputEnded = true
         if lingerDeadline != nil || count < 0 && closesWhenSent { return close() }
         pauseReading()
         let ended = onEnd
@@ -222,6 +224,8 @@ package final class Connection: @unchecked Sendable {
 
     private func beginLinger() {
         guard lingerDeadline == nil else { return }
+        // A peer that has said its last word sends nothing that a reset could answer.
+        if inputEnded { return close() }
         lingerDeadline = monotonicNanoseconds() + 1_000_000_000
         shutdown(descriptor, Int32(SHUT_WR))
         resumeReading()

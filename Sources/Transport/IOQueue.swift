@@ -22,10 +22,10 @@ package final class IOQueue: @unchecked Sendable {
     package let queue: DispatchQueue
     let scratch: UnsafeMutableRawBufferPointer
     private let timer: any DispatchSourceTimer
+    private var onTick: (@Sendable (UInt64) -> Void)?
     private let lastTurn = Atomic<UInt64>(monotonicNanoseconds())
 
-    /// `onTick` is called on the queue every `tick` with the time.
-    package init(label: String, onTick: @escaping @Sendable (UInt64) -> Void) {
+    package init(label: String) {
         queue = DispatchQueue(label: label, qos: .userInitiated)
         scratch = .allocate(byteCount: Self.readBytes, alignment: 64)
         timer = DispatchSource.makeTimerSource(queue: queue)
@@ -33,7 +33,7 @@ package final class IOQueue: @unchecked Sendable {
         timer.setEventHandler { [weak self] in
             let now = monotonicNanoseconds()
             self?.lastTurn.store(now, ordering: .relaxed)
-            onTick(now)
+            self?.onTick?(now)
         }
         timer.activate()
     }
@@ -41,6 +41,11 @@ package final class IOQueue: @unchecked Sendable {
     deinit {
         timer.cancel()
         scratch.deallocate()
+    }
+
+    /// From now on `body` is called on the queue every `tick` with the time.
+    package func everyTick(_ body: @escaping @Sendable (UInt64) -> Void) {
+        queue.async { [self] in onTick = body }
     }
 
     /// When the queue last came round: the watchdog's evidence that it is not stuck.

@@ -9,6 +9,13 @@ package struct CounterRandom: RandomNumberGenerator, Sendable {
         for key in keys { state = next() ^ key }
     }
 
+    /// The sequence of the same keys and one more. Allocates nothing.
+    package func derived(_ key: UInt64) -> CounterRandom {
+        var result = self
+        result.state = result.next() ^ key
+        return result
+    }
+
     package mutating func next() -> UInt64 {
         state &+= 0x9E37_79B9_7F4A_7C15
         var z = state

@@ -9,7 +9,10 @@ package enum ConnectionAction: Sendable {
     case opened(Sae_V1_Hello)
     /// Server: a call to answer, its stream open until `finish` is called for it.
     case call(Call)
-    /// Server: the client no longer wants the answer; the stream has ended already.
+    /// Server: the rules refuse a call, which was never open: its END is to be sent. The method's number is as it came.
+    case refused(stream: UInt32, method: UInt16, Failure)
+    /// Server: the client no longer wants the answer; the stream has ended already, and keeps its place in the
+    /// stream count until `release` is called for it.
     case cancelled(stream: UInt32)
     /// Client: the answer of a unary call; the stream has ended.
     case answer(Frame)
@@ -48,6 +51,8 @@ package struct ConnectionState: Sendable {
     private var decoder: FrameDecoder
     private var ownHello: Sae_V1_Hello
     private var openStreams: Set<UInt32> = []
+    /// Cancelled streams for which something is still computed [HTTP/2 Rapid Reset, CVE-2023-44487].
+    private var keptPlaces: Set<UInt32> = []
     private var highestStream: UInt32 = 0
     private var lastAcceptedStream = WireLimits.maximumStreamID
     private var refusesStreams = false
@@ -63,12 +68,15 @@ package struct ConnectionState: Sendable {
     /// Bytes of an unfinished frame are held.
     package var isInsideFrame: Bool { !decoder.isIdle }
     package var bufferedBytes: Int { decoder.bufferedBytes }
+    /// Frames that have come whole.
+    package var frameCount: UInt64 { decoder.frameCount }
 
     /// `hello` is what this side will say; versions, frame size and window are filled in here.
     package init(role: Role, limits: WireLimits, hello: Sae_V1_Hello) {
         self.role = role
         self.limits = limits
         decoder = FrameDecoder(maximumFrameBytes: limits.maximumFrameBytes)
+        decoder.isOpening = true
         controlTokens = 5 * Double(limits.maximumControlFramesPerSecond)
         ownHello = hello
         ownHello.versionMin = Self.version
@@ -103,6 +111,9 @@ package struct ConnectionState: Sendable {
     /// Server: true when the stream was open and its terminal frame may be sent; it ends here.
     package mutating func finish(stream: UInt32) -> Bool { openStreams.remove(stream) != nil }
 
+    /// Server: nothing of a cancelled stream is left; its place may go to another.
+    package mutating func release(stream: UInt32) { keptPlaces.remove(stream) }
+
     /// Server: a later request gets UNAVAILABLE and REFUSED; the bytes are a GOAWAY that says so.
     package mutating func drain(isFinal: Bool) -> [UInt8] {
         if isFinal {
@@ -121,6 +132,8 @@ package struct ConnectionState: Sendable {
     ) -> [ConnectionAction] {
         phase = .closing
         openStreams.removeAll()
+        // Nothing is heard any more: what has come of a frame need not be held.
+        decoder = FrameDecoder(maximumFrameBytes: limits.maximumFrameBytes)
         var message = Sae_V1_GoAway()
         message.lastStreamID = highestStream
         message.reason = reason
@@ -206,6 +219,7 @@ extension ConnectionState {
         if role == .server { actions.append(.send(encodedHello())) }
         usesCRC = hello.features & ownHello.features & Self.crcFeature != 0
         decoder.requiresCRC = usesCRC
+        decoder.isOpening = false
         peerMaximumFrameBytes = hello.maxFrameBytes
         phase = .open
         actions.append(.opened(hello))
@@ -224,8 +238,10 @@ extension ConnectionState {
             // No unary method has a half that takes credit.
             guard frame.header.type == .cancel else { throw .badFrame }
             openStreams.remove(stream)
+            keptPlaces.insert(stream)
             actions.append(.cancelled(stream: stream))
-            actions.append(end(stream, Failure(.cancelled, "cancelled by the client")))
+            let failure = Failure(.cancelled, "cancelled by the client")
+            actions.append(.send(Self.encodedEnd(stream: stream, failure, withCRC: usesCRC)))
         case .message, .end:
             if frame.payload.isEmpty && frame.header.type == .message { try spendControl(now: now) }
             if frame.header.type == .end, frame.header.argument != 0 || !frame.payload.isEmpty
@@ -245,20 +261,20 @@ extension ConnectionState {
         try admitStreamID(header.stream)
         guard !refusesStreams else {
             let failure = Failure(.unavailable, "the server is draining", isRefused: true)
-            return actions.append(end(header.stream, failure))
+            return actions.append(refused(header, failure))
         }
         guard let method = Method(rawValue: header.method) else {
-            return actions.append(end(header.stream, Failure(.unimplemented, "unknown method \(header.method)")))
+            return actions.append(refused(header, Failure(.unimplemented, "unknown method \(header.method)")))
         }
         guard header.flags.contains(.last) else {
             let failure = Failure(.unimplemented, "\(method.name) is unary: its REQUEST needs the flag LAST")
-            return actions.append(end(header.stream, failure))
+            return actions.append(refused(header, failure))
         }
-        guard openStreams.count < limits.maximumStreams else {
+        guard openStreams.count + keptPlaces.count < limits.maximumStreams else {
             let failure = Failure(
                 .resourceExhausted, "too many open streams", limit: "limits.max_streams_per_connection",
                 value: UInt64(limits.maximumStreams), isRefused: true)
-            return actions.append(end(header.stream, failure))
+            return actions.append(refused(header, failure))
         }
         openStreams.insert(header.stream)
         actions.append(
@@ -276,7 +292,7 @@ extension ConnectionState {
         let failure = Failure(
             .invalidArgument, "the request's payload of \(header.payloadLength) bytes is over the limit",
             limit: "limits.max_frame_bytes", value: UInt64(limits.maximumFrameBytes))
-        actions.append(end(header.stream, failure))
+        actions.append(refused(header, failure))
     }
 
     /// A new stream id is larger than any before.
@@ -354,8 +370,8 @@ extension ConnectionState {
         if controlTokens < 0 { throw .controlFlood }
     }
 
-    private func end(_ stream: UInt32, _ failure: Failure) -> ConnectionAction {
-        .send(Self.encodedEnd(stream: stream, failure, withCRC: usesCRC))
+    private func refused(_ header: FrameHeader, _ failure: Failure) -> ConnectionAction {
+        .refused(stream: header.stream, method: header.method, failure)
     }
 
     private func encodedHello() -> [UInt8] {

@@ -11,6 +11,8 @@ package struct FrameDecoder: Sendable {
 
     /// Largest payload of a frame.
     package let maximumFrameBytes: UInt32
+    /// True until the handshake is over: only HELLO or GOAWAY of at most `WireLimits.maximumHelloBytes` may come.
+    package var isOpening = false
     /// Set once both sides agreed on it: every frame must carry a checksum.
     package var requiresCRC = false
 
@@ -26,6 +28,9 @@ package struct FrameDecoder: Sendable {
     /// True between frames: nothing of a next one has arrived.
     package var isIdle: Bool { start == buffer.count && bytesToDrop == 0 && header == nil }
 
+    /// Frames that have come whole, those that were dropped as they came included.
+    package private(set) var frameCount: UInt64 = 0
+
     /// Bytes held.
     package var bufferedBytes: Int { buffer.count - start }
 
@@ -36,6 +41,7 @@ package struct FrameDecoder: Sendable {
         }
         let dropped = min(bytesToDrop, bytes.count)
         bytesToDrop -= dropped
+        if dropped > 0 && bytesToDrop == 0 { frameCount += 1 }
         buffer.append(contentsOf: bytes[dropped...])
     }
 
@@ -56,6 +62,7 @@ package struct FrameDecoder: Sendable {
         let end = body + Int(header.payloadLength)
         let frame = Frame(header: header, payload: Array(buffer[body..<end]))
         start = end
+        frameCount += 1
         self.header = nil
         releaseIfEmpty()
         return .frame(frame)
@@ -85,7 +92,7 @@ package struct FrameDecoder: Sendable {
             guard type != nil else { throw .badFrame }
             try check(parsed)
         } catch {
-            guard parsed.flags.contains(.crc), error != .frameTooLarge,
+            guard parsed.flags.contains(.crc), error != .frameTooLarge, !isOpening,
                 parsed.payloadLength <= maximumFrameBytes
             else { throw error }
             found = error
@@ -131,6 +138,9 @@ package struct FrameDecoder: Sendable {
         let isStreamID = header.stream % 2 == 1 && header.stream <= WireLimits.maximumStreamID
         guard onConnection ? header.stream == 0 : isStreamID else { throw .badFrame }
         guard header.messageLength <= header.payloadLength else { throw .badFrame }
+        if isOpening && header.type != .hello {
+            guard header.type == .goAway, header.payloadLength <= WireLimits.maximumHelloBytes else { throw .badFrame }
+        }
         switch header.type {
         case .hello:
             guard header.payloadLength <= WireLimits.maximumHelloBytes else { throw .frameTooLarge }
@@ -160,6 +170,7 @@ package struct FrameDecoder: Sendable {
         let present = min(bufferedBytes, Int(header.payloadLength))
         start += present
         bytesToDrop = Int(header.payloadLength) - present
+        if bytesToDrop == 0 { frameCount += 1 }
         return .oversizedRequest(header)
     }
 

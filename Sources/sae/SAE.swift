@@ -24,5 +24,6 @@ struct SAE: AsyncParsableCommand {
             EvalCommand.self,
             BenchCommand.self,
             ModelCommand.self,
+            DevicesCommand.self,
         ])
 }

@@ -1,4 +1,5 @@
 import Daemon
+import SAEClient
 import SAEEngine
 import Synchronization
 import TestSupport
@@ -27,6 +28,8 @@ final class ServiceFixture: Sendable {
         configuration.drainLameDuck = .zero
         configuration.drainGrace = .seconds(2)
         configuration.workerCount = 2
+        // Many fixtures share few cores: how long a queue takes says little there.
+        configuration.queueMaximumWait = .seconds(60)
         configure(&configuration)
         metrics = Metrics()
         let lines = Mutex<[String]>.Box([])
@@ -50,11 +53,50 @@ final class ServiceFixture: Sendable {
     /// Everything logged so far, as JSON lines.
     var log: [String] { lines.mutex.withLock { $0 } }
 
+    /// The value of a series on the metrics page, named as it stands there.
+    func metric(_ series: String) -> Double {
+        let line = service.metricsPage().split(separator: "\n").first { $0.hasPrefix("\(series) ") }
+        return line.flatMap { Double($0.dropFirst(series.utf8.count + 1)) } ?? .nan
+    }
+
+    /// Runs `body`, which mistreats the daemon, while a well-behaved connection embeds all the time; checks that this
+    /// one always gets the right bits, and that afterwards nothing is held for anybody.
+    func beside(_ body: () async throws -> Void) async throws {
+        let texts = ["a dog", "The cat watches the river."]
+        let expected = vectors(texts).vectors.map(\.bitPattern)
+        let client = try await Client(connectingTo: unixEndpoint)
+        let isOver = Mutex<Bool>.Box(false)
+        async let rounds = { () async throws -> Int in
+            var rounds = 0
+            while !isOver.mutex.withLock({ $0 }) || rounds == 0 {
+                #expect(try await client.embed(texts).vectors.map(\.bitPattern) == expected)
+                rounds += 1
+            }
+            return rounds
+        }()
+        do {
+            try await body()
+            isOver.mutex.withLock { $0 = true }
+        } catch {
+            isOver.mutex.withLock { $0 = true }
+            throw error
+        }
+        let completed = try await rounds
+        #expect(completed > 0)
+        #expect(await eventually { metric("sae_buffer_bytes") == 0 && metric("sae_queue_texts") == 0 })
+    }
+
     /// What the engine gives in this process.
-    func vectors(_ texts: [String]) -> EmbeddingBatch {
+    func vectors(_ texts: [String]) -> EmbeddingBatch { vectors(texts.map { Array($0.utf8) }) }
+
+    func vectors(_ texts: [[UInt8]], maximumPieces: Int = 16_384) -> EmbeddingBatch {
+        var limits = TextLimits()
+        limits.maximumPieces = maximumPieces
         var workspace = engine.makeWorkspace()
         var batch = EmbeddingBatch(dimensions: engine.dimensions)
-        engine.embed(TextBatch(texts), using: &workspace, into: &batch)
+        if let texts = TextBatch(bytes: Array(texts.joined()), lengths: texts.map { UInt32($0.count) }) {
+            engine.embed(texts, limits: limits, using: &workspace, into: &batch)
+        }
         return batch
     }
 }

@@ -1,5 +1,6 @@
 import Messages
 import SwiftProtobuf
+import TestPeers
 import Testing
 import Wire
 

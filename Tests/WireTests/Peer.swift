@@ -1,5 +1,6 @@
 import Messages
 import SwiftProtobuf
+import TestPeers
 import Wire
 
 /// The two sides of a test: bytes made by hand, actions in words.
@@ -33,6 +34,8 @@ struct Peer {
         case .send(let bytes): sentFrames(bytes).map { "send \($0)" }
         case .opened: ["opened"]
         case .call(let call): ["call \(call.stream) \(call.method.name)"]
+        case .refused(let stream, _, let failure):
+            sentFrames(ConnectionState.encodedEnd(stream: stream, failure, withCRC: state.usesCRC)).map { "send \($0)" }
         case .cancelled(let stream): ["cancelled \(stream)"]
         case .answer(let frame): ["answer \(frame.header.stream)"]
         case .failed(let stream, let failure): ["failed \(stream) \(failure.code.name)\(failure.isRefused ? " refused" : "")"]
@@ -40,61 +43,4 @@ struct Peer {
         case .close(let reason): ["close \(reason)"]
         }
     }
-}
-
-/// What frames say: type, stream, status and reason.
-func sentFrames(_ bytes: [UInt8]) -> [String] {
-    var decoder = FrameDecoder(maximumFrameBytes: 4_194_304)
-    bytes.withUnsafeBytes { decoder.append($0) }
-    var result: [String] = []
-    while case .frame(let frame)? = try? decoder.next() {
-        let code = StatusCode(rawValue: frame.header.argument)?.name ?? "?"
-        switch frame.header.type {
-        case .end:
-            let limit = wireMessage(Sae_V1_Status.self, frame.message)?.limit ?? "?"
-            let refused = frame.header.flags.contains(.refused) ? " refused" : ""
-            result.append("END \(frame.header.stream) \(code)\(refused)\(limit.isEmpty ? "" : " " + limit)")
-        case .goAway:
-            result.append("GOAWAY \(code) \(wireMessage(Sae_V1_GoAway.self, frame.message)?.reason ?? "?")")
-        case .ping: result.append(frame.header.flags.contains(.acknowledgement) ? "PONG" : "PING")
-        default: result.append("\(frame.header.type)")
-        }
-    }
-    return result
-}
-
-func helloFrame(
-    checksums: Bool = false, versions: ClosedRange<UInt32> = 1...1, maximumFrameBytes: UInt32 = 65_536,
-    window: UInt32 = 65_536, software: String = "test"
-) -> [UInt8] {
-    let hello = Sae_V1_Hello.with {
-        $0.versionMin = versions.lowerBound
-        $0.versionMax = versions.upperBound
-        $0.maxFrameBytes = maximumFrameBytes
-        $0.initialWindow = window
-        $0.software = software
-        $0.features = checksums ? 1 : 0
-    }
-    return frame(.hello, message: wireBytes(hello))
-}
-
-/// A frame; `edit` may spoil the bytes before they are returned.
-func frame(
-    _ type: FrameType, flags: FrameFlags = [], method: UInt16 = 0, stream: UInt32 = 0, argument: UInt32 = 0,
-    message: [UInt8] = [], attachment: [UInt8] = [], checksum: Bool = false,
-    edit: (inout [UInt8]) -> Void = { _ in }
-) -> [UInt8] {
-    var header = FrameHeader(type, stream: stream)
-    header.flags = flags
-    header.method = method
-    header.argument = argument
-    var bytes: [UInt8] = []
-    FrameEncoder.append(header, message: message, attachment: attachment, withCRC: checksum, to: &bytes)
-    edit(&bytes)
-    return bytes
-}
-
-/// A REQUEST of Info, the smallest there is.
-func request(_ stream: UInt32, method: UInt16 = 6, flags: FrameFlags = .last, checksum: Bool = false) -> [UInt8] {
-    frame(.request, flags: flags, method: method, stream: stream, checksum: checksum)
 }

@@ -1,4 +1,5 @@
 import Messages
+import TestPeers
 import Testing
 import Wire
 
@@ -26,6 +27,14 @@ import Wire
         (frame(.hello, attachment: [1]), "INTERNAL bad_frame"),
         (frame(.hello, message: [UInt8](repeating: 0, count: 4_097)), "INVALID_ARGUMENT frame_too_large"),
         (request(1), "INTERNAL bad_frame"),
+        // Only announced: nothing is to be held for it.
+        (Array(frame(.request, flags: .last, method: 1, stream: 1, attachment: [UInt8](repeating: 0, count: 5_000))[..<28]), "INTERNAL bad_frame"),
+        (
+            Array(
+                frame(.request, flags: .last, method: 1, stream: 1, attachment: [UInt8](repeating: 0, count: 5_000), checksum: true)[..<28]),
+            "INTERNAL bad_frame"
+        ),
+        (Array(frame(.goAway, message: [UInt8](repeating: 0, count: 5_000))[..<28]), "INTERNAL bad_frame"),
         (frame(.ping, attachment: [UInt8](repeating: 0, count: 8)), "INTERNAL bad_frame"),
         (Array("GET / HTTP/1.1\r\n".utf8), "INTERNAL bad_magic"),
         ([0x16, 0x03, 0x01], "INTERNAL bad_magic"),
@@ -153,6 +162,30 @@ import Wire
         #expect(peer.receive(frame(.cancel, stream: 1)) == ["cancelled 1", "send END 1 CANCELLED"])
         #expect(peer.receive(frame(.cancel, stream: 1)) == [])
         #expect(peer.state.finish(stream: 1) == false)
+    }
+
+    @Test func `a cancelled stream keeps its place until nothing of it is left`() {
+        var limits = WireLimits()
+        limits.maximumStreams = 1
+        var peer = Peer.server(limits: limits)
+        #expect(peer.receive(request(1)) == ["call 1 Info"])
+        #expect(peer.receive(frame(.cancel, stream: 1)) == ["cancelled 1", "send END 1 CANCELLED"])
+        let refusal = "RESOURCE_EXHAUSTED refused limits.max_streams_per_connection"
+        #expect(peer.receive(request(3)) == ["send END 3 \(refusal)"])
+        peer.state.release(stream: 1)
+        #expect(peer.receive(request(5)) == ["call 5 Info"])
+    }
+
+    @Test func `frames are counted as they come whole`() {
+        var limits = WireLimits()
+        limits.maximumFrameBytes = 65_536
+        var peer = Peer.server(limits: limits)
+        let before = peer.state.frameCount
+        let large = frame(.request, flags: .last, method: 1, stream: 1, attachment: [UInt8](repeating: 0, count: 65_537))
+        _ = peer.receive(Array(large[..<40]))
+        #expect(peer.state.frameCount == before)
+        _ = peer.receive(Array(large[40...]) + request(3))
+        #expect(peer.state.frameCount == before + 2)
     }
 
     @Test func `streams over the limit are refused and may come again`() {

@@ -46,9 +46,9 @@ final class EmbedCall: Request, @unchecked Sendable {
     }
 
     override func compute(_ range: Range<Int>, at desk: Desk) {
-        desk.embed(self, range, limits: limits) { vectors, outcomes, width in
-            place(vectors, width: width, at: range.lowerBound, count: range.count)
-            note(outcomes, from: range.lowerBound)
+        desk.embed(self, range, limits: limits) { texts, vectors, outcomes, width in
+            place(vectors, width: width, at: texts.lowerBound, count: texts.count)
+            note(outcomes, from: texts.lowerBound)
         }
     }
 

@@ -36,14 +36,14 @@ final class SimilarityCall: Request, @unchecked Sendable {
     }
 
     override func compute(_ range: Range<Int>, at desk: Desk) {
-        desk.embed(self, range, limits: limits) { rows, outcomes, width in
+        desk.embed(self, range, limits: limits) { texts, rows, outcomes, width in
             var bytes: [UInt8] = []
             VectorEncoding.float32.append(rows, dimensions: width, leading: dimensions, to: &bytes)
-            let target = UnsafeMutableRawBufferPointer(rebasing: vectors.body[(range.lowerBound * dimensions * 4)...])
+            let target = UnsafeMutableRawBufferPointer(rebasing: vectors.body[(texts.lowerBound * dimensions * 4)...])
             target.copyBytes(from: bytes)
             for (offset, outcome) in outcomes.enumerated() {
                 guard let failure = Failure(row: outcome.status, limits) else { continue }
-                let index = range.lowerBound + offset
+                let index = texts.lowerBound + offset
                 firstBad.withLock { bad in
                     if bad.map({ index < $0.index }) ?? true { bad = (index, failure) }
                 }

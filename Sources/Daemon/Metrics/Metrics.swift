@@ -39,7 +39,7 @@ package final class Metrics: Sendable {
         "handshake_timeout", "control_flood", "unsupported_version", "other",
     ]
     static let closeReasons =
-        ["eof", "reset", "idle", "max_age", "draining", "slow_reader", "max_connections", "keep_alive"]
+        ["eof", "reset", "idle", "max_age", "draining", "slow_reader", "evicted", "max_connections", "keep_alive"]
         + protocolReasons
 
     private let requests = (0..<MethodName.allCases.count * TransportName.allCases.count * codes.count).map { _ in

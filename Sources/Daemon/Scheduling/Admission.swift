@@ -27,6 +27,8 @@ final class Admission: Sendable {
     private let state = Atomic<Int>(ServiceState.starting.rawValue)
     /// Payloads, reservations and unsent output of all connections.
     private let buffered = Atomic<Int>(0)
+    /// When the buffers last were too full for something.
+    private let lastShort = Atomic<UInt64>(0)
 
     init(_ configuration: Configuration, workerCount: Int, scheduler: Scheduler) {
         self.configuration = configuration
@@ -39,7 +41,15 @@ final class Admission: Sendable {
 
     /// Bytes now counted against `limits.max_buffer_bytes`.
     var bufferedBytes: Int { buffered.load(ordering: .relaxed) }
-    func account(_ change: Int) { buffered.wrappingAdd(change, ordering: .relaxed) }
+    func account(_ change: Int) {
+        let now = buffered.wrappingAdd(change, ordering: .relaxed).newValue
+        if now >= configuration.maximumBufferBytes { noteShort() }
+    }
+    /// No room is left for bytes of frames that are not whole.
+    var isFull: Bool { bufferedBytes >= configuration.maximumBufferBytes }
+    /// Within the last ticks the buffers were too full for something.
+    func wasShort(_ now: UInt64) -> Bool { now < lastShort.load(ordering: .relaxed) + 300_000_000 }
+    private func noteShort() { lastShort.store(monotonicNanoseconds(), ordering: .relaxed) }
 
     /// What a queue of now would make a new request wait.
     var predictedWait: Duration {
@@ -55,7 +65,22 @@ final class Admission: Sendable {
         }
     }
 
-    /// The checks after the stream count, in the order of the specification (section 4).
+    /// Answers that are due to a connection and not taken are bounded, also those that need no worker.
+    func checkOutput(answerBytes: Int, connectionBytes: Int) throws(Failure) {
+        guard connectionBytes + answerBytes <= configuration.maximumConnectionOutputBytes else {
+            throw refusal("limits.max_connection_output_bytes", configuration.maximumConnectionOutputBytes)
+        }
+    }
+
+    private func refusal(_ limit: String, _ value: Int) -> Failure {
+        let retry = min(max(predictedWait.milliseconds, 10), 1_000)
+        return Failure(
+            .resourceExhausted, "the daemon is at a limit", limit: limit, value: UInt64(value),
+            retryAfter: UInt32(retry), isRefused: true)
+    }
+
+    /// The checks after the stream count, in the order of the specification (section 4). On success `answerBytes` are
+    /// accounted for.
     ///
     /// - Parameters:
     ///   - answerBytes: most bytes of the answer.
@@ -64,19 +89,22 @@ final class Admission: Sendable {
     func reserve(
         texts: Int, pieces: Int, answerBytes: Int, connectionBytes: Int, remaining: UInt64
     ) throws(Failure) {
-        let wait = predictedWait
-        func refusal(_ limit: String, _ value: Int) -> Failure {
-            let retry = min(max(wait.milliseconds, 10), 1_000)
-            return Failure(
-                .resourceExhausted, "the daemon is at a limit", limit: limit, value: UInt64(value),
-                retryAfter: UInt32(retry), isRefused: true)
+        try checkOutput(answerBytes: answerBytes, connectionBytes: connectionBytes)
+        // Reserved first, so that two I/O queues cannot both take the last room.
+        let total = buffered.wrappingAdd(answerBytes, ordering: .relaxed).newValue
+        do throws(Failure) {
+            guard total <= configuration.maximumBufferBytes else {
+                noteShort()
+                throw refusal("limits.max_buffer_bytes", configuration.maximumBufferBytes)
+            }
+            try checkQueue(texts: texts, pieces: pieces, remaining: remaining)
+        } catch {
+            buffered.wrappingSubtract(answerBytes, ordering: .relaxed)
+            throw error
         }
-        guard connectionBytes + answerBytes <= configuration.maximumConnectionOutputBytes else {
-            throw refusal("limits.max_connection_output_bytes", configuration.maximumConnectionOutputBytes)
-        }
-        guard bufferedBytes + answerBytes <= configuration.maximumBufferBytes else {
-            throw refusal("limits.max_buffer_bytes", configuration.maximumBufferBytes)
-        }
+    }
+
+    private func checkQueue(texts: Int, pieces: Int, remaining: UInt64) throws(Failure) {
         let load = scheduler.current
         guard load.texts + texts <= configuration.queueMaximumTexts else {
             throw refusal("queue.max_texts", configuration.queueMaximumTexts)
@@ -84,6 +112,7 @@ final class Admission: Sendable {
         guard load.pieces + pieces <= configuration.queueMaximumPieces else {
             throw refusal("queue.max_pieces", configuration.queueMaximumPieces)
         }
+        let wait = predictedWait
         guard wait <= configuration.queueMaximumWait, load.pieces == 0 || wait.nanoseconds < remaining else {
             throw refusal("queue.max_wait_ms", configuration.queueMaximumWait.milliseconds)
         }

@@ -26,15 +26,28 @@ final class Desk {
         spans = Tokenizer(model: engine.model.pieces, cacheSlots: 2)
     }
 
-    /// Embeds the texts of `range` and shows the rows, `range.count` x `width`, and their outcomes.
+    /// So much text, or one text, is embedded between two looks at whether anybody still waits for it: under 0.1 ms.
+    private static let bytesBetweenLooks = 4_096
+
+    /// Embeds the texts of `range`, some at a time, and shows each time which, their rows (`count` x `width`) and
+    /// their outcomes. Leaves the rest once nobody waits for it.
     func embed(
         _ request: Request, _ range: Range<Int>, limits: TextLimits,
-        _ body: (UnsafeBufferPointer<Float>, ArraySlice<RowOutcome>, Int) -> Void
+        _ body: (Range<Int>, UnsafeBufferPointer<Float>, ArraySlice<RowOutcome>, Int) -> Void
     ) {
-        engine.embed(request.texts, range, limits: limits, using: &workspace, into: &batch)
-        for outcome in batch.outcomes { counts.pieces += outcome.pieceCount }
-        for length in request.lengths[range] { counts.bytes += Int(length) }
-        batch.vectors.withUnsafeBufferPointer { body($0, batch.outcomes[...], engine.dimensions) }
+        var first = range.lowerBound
+        while first < range.upperBound, !request.isInVain {
+            var end = first, bytes = 0
+            repeat {
+                bytes += Int(request.lengths[end])
+                end += 1
+            } while end < range.upperBound && bytes < Self.bytesBetweenLooks
+            engine.embed(request.texts, first..<end, limits: limits, using: &workspace, into: &batch)
+            for outcome in batch.outcomes { counts.pieces += outcome.pieceCount }
+            counts.bytes += bytes
+            batch.vectors.withUnsafeBufferPointer { body(first..<end, $0, batch.outcomes[...], engine.dimensions) }
+            first = end
+        }
     }
 
     /// Ids of text `index`, and for each the bytes of the text that it came from.

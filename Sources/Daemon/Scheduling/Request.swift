@@ -13,7 +13,7 @@ struct Arrival: Sendable {
 /// One admitted call from arrival to its terminal frame. Subclasses say what is computed for a slice of its
 /// texts and how the answer looks.
 ///
-/// Safe as `Sendable`: what is set at the start does not change; `nextText` and `queue` belong to the
+/// Safe as `Sendable`: what is set at the start does not change; `nextText` and `slicesOut` belong to the
 /// scheduler's lock; slices write disjoint rows; the rest is atomic or behind a lock.
 class Request: @unchecked Sendable {
     let stream: UInt32
@@ -32,6 +32,8 @@ class Request: @unchecked Sendable {
 
     /// The first text that no worker has taken (scheduler's lock).
     var nextText = 0
+    /// Slices that workers have taken and not given back (scheduler's lock).
+    var slicesOut = 0
     /// Payload and reservation counted against `limits.max_buffer_bytes` while the request is open.
     let heldBytes: Int
 
@@ -66,6 +68,8 @@ class Request: @unchecked Sendable {
     /// True once nobody waits for the answer: workers leave what is left.
     var isStopped: Bool { stopped.load(ordering: .relaxed) }
     func stop() { stopped.store(true, ordering: .relaxed) }
+    /// True once computing more is in vain.
+    var isInVain: Bool { isStopped || monotonicNanoseconds() >= deadline }
 
     /// Called by the worker that took its first slice.
     func began(_ now: UInt64) {

@@ -73,13 +73,16 @@ final class Scheduler: @unchecked Sendable {
         }
     }
 
-    /// Takes out of `queue` what nobody waits for any more. Slices already taken stop at their next text.
-    func remove(_ request: Request, from queue: RequestQueue) {
+    /// Takes out of `queue` what nobody waits for any more. Slices already taken stop at their next text: false when
+    /// there are some, and then the worker that leaves the last of them says so.
+    func remove(_ request: Request, from queue: RequestQueue) -> Bool {
         request.stop()
-        locked {
-            guard let index = queue.requests.firstIndex(where: { $0 === request }) else { return }
-            queue.requests.remove(at: index)
-            forget(request)
+        return locked {
+            if let index = queue.requests.firstIndex(where: { $0 === request }) {
+                queue.requests.remove(at: index)
+                forget(request)
+            }
+            return request.slicesOut == 0
         }
     }
 
@@ -102,11 +105,15 @@ final class Scheduler: @unchecked Sendable {
         }
     }
 
-    /// Records what a slice took, for the predicted wait.
-    func measured(_ slice: Slice, nanoseconds: UInt64) {
+    /// Takes a slice back and records what it took, for the predicted wait. True when its request was stopped and this
+    /// was the last slice that a worker had.
+    func finished(_ slice: Slice, nanoseconds: UInt64) -> Bool {
         let sample = Double(nanoseconds) / Double(max(slice.pieces, 1))
-        locked {
+        return locked {
+            slice.request.slicesOut -= 1
+            if slice.request.isStopped { return slice.request.slicesOut == 0 }
             load.nanosecondsAPiece = load.nanosecondsAPiece == 0 ? sample : load.nanosecondsAPiece * 0.95 + sample * 0.05
+            return false
         }
     }
 
@@ -163,6 +170,7 @@ final class Scheduler: @unchecked Sendable {
             end += 1
         }
         request.nextText = end
+        request.slicesOut += 1
         load.texts -= end - first
         load.pieces -= pieces
         return Slice(request: request, range: first..<end, pieces: pieces)

@@ -85,12 +85,16 @@ private final class Worker: Sendable {
             let end = monotonicNanoseconds()
             busySince.store(0, ordering: .relaxed)
             record(slice, nanoseconds: end - start, desk)
-            if slice.request.finished(slice.range.count, nanoseconds: end - start) { onFinished(slice.request) }
+            let isLast = slice.request.finished(slice.range.count, nanoseconds: end - start)
+            if scheduler.finished(slice, nanoseconds: end - start) {
+                slice.request.connection.complete(slice.request, .letGo)
+            } else if isLast {
+                onFinished(slice.request)
+            }
         }
     }
 
     private func record(_ slice: Slice, nanoseconds: UInt64, _ desk: Desk) {
-        if !slice.request.isStopped { scheduler.measured(slice, nanoseconds: nanoseconds) }
         metrics.workerBusyNanoseconds.add(Int(nanoseconds))
         metrics.batchTexts.observe(slice.range.count)
         let counts = desk.takeCounts()

@@ -1,4 +1,5 @@
 import COpenCL
+import Synchronization
 
 /// A device that an installed OpenCL driver offers.
 ///
@@ -23,7 +24,16 @@ package struct OpenCLDevice: @unchecked Sendable {
     package static func all(
         cacheDirectory: KernelCacheDirectory
     ) throws(ScoringError) -> [OpenCLDevice] {
-        try cacheDirectory.prepare()
+        try discovery.withLock { _ throws(ScoringError) in
+            try cacheDirectory.prepare()
+            return try enumerate()
+        }
+    }
+
+    /// PoCL gives no devices to a thread that asks while another one's question is initialising it.
+    private static let discovery = Mutex(())
+
+    private static func enumerate() throws(ScoringError) -> [OpenCLDevice] {
         var platformCount: cl_uint = 0
         let code = clGetPlatformIDs(0, nil, &platformCount)
         guard code == CL_SUCCESS, platformCount > 0 else {

@@ -1,0 +1,164 @@
+/// Which rules may match at an item, in flat memory.
+///
+/// A rule is found by its anchor, one record: for a pattern without gaps its rarest element (the record with the
+/// greatest id, as ids of pieces ascend with rarity and phrases come last; else the class with the fewest members),
+/// otherwise the first element. One bit a record says whether it is an anchor at all: an item that no rule wants costs
+/// one load from 4 KB (32,000 records), and never reaches the table.
+///
+/// The table is open-addressing with linear probing, at most half full; a slot holds the record and where its rules
+/// begin in `postings`.
+struct RuleIndex: Sendable {
+    private struct Compiled {
+        /// Elements `start ..< start + count` of `codes`; of a trigger the item and the class.
+        var start: Int
+        var count: Int
+        var anchor: Int
+        /// 0 for a sequence.
+        var triggerReach: Int
+    }
+
+    private struct Slot {
+        var record: UInt32
+        var postings: Range<UInt32>
+    }
+
+    private var compiled: [Compiled] = []
+    private var codes: [UInt32] = []
+    /// Up to how many items may be skipped before the element.
+    private var gaps: [UInt8] = []
+    /// Members of all classes, class after class.
+    private var members: [UInt32] = []
+    private var memberStarts: [Int] = [0]
+
+    private var isAnchor: [UInt64]
+    private var slots: [Slot] = []
+    private var shift = 0
+    private var postings: [UInt32] = []
+    private(set) var reach = 0
+
+    init(_ rules: [Rule], classes: [PieceClass], recordCount: Int) throws(RuleError) {
+        isAnchor = [UInt64](repeating: 0, count: (recordCount + 63) / 64)
+        for pieceClass in classes {
+            members += pieceClass.members
+            memberStarts.append(members.count)
+        }
+        var pairs: [(record: UInt32, rule: UInt32)] = []
+        for (id, rule) in rules.enumerated() {
+            let anchor = compile(rule)
+            let records = anchor.isClass ? memberRange(of: anchor) : nil
+            let count = pairs.count + (records?.count ?? 1)
+            guard count <= RuleLimits.maximumPostings else {
+                throw .tooMany(.postings, count: count, maximum: RuleLimits.maximumPostings)
+            }
+            if let records {
+                for member in members[records] { pairs.append((member, UInt32(id))) }
+            } else {
+                pairs.append((anchor, UInt32(id)))
+            }
+        }
+        fillTable(pairs)
+    }
+
+    /// Appends a rule to the columns; the code of its anchor.
+    private mutating func compile(_ rule: Rule) -> UInt32 {
+        let start = codes.count
+        let elements = rule.pattern.elements
+        codes += elements.map(\.code)
+        switch rule.pattern {
+        case .sequence(_, let gaps):
+            self.gaps += [0] + gaps
+            let hasGaps = gaps.contains { $0 > 0 }
+            let anchor =
+                hasGaps ? start : (start..<codes.count).max { rarity(codes[$0]) < rarity(codes[$1]) } ?? start
+            compiled.append(
+                Compiled(start: start, count: elements.count, anchor: anchor - start, triggerReach: 0))
+            reach = max(reach, elements.count - 1 + gaps.reduce(0) { $0 + Int($1) })
+        case .trigger(_, near: _, let reach):
+            gaps += [0, 0]
+            compiled.append(Compiled(start: start, count: 2, anchor: 0, triggerReach: Int(reach)))
+            self.reach = max(self.reach, Int(reach))
+        }
+        return codes[start + (compiled.last?.anchor ?? 0)]
+    }
+
+    private func rarity(_ code: UInt32) -> Int { code.isClass ? -memberRange(of: code).count : Int(code) }
+
+    private func memberRange(of code: UInt32) -> Range<Int> {
+        let index = Int(code & ~PatternElement.classBit)
+        return memberStarts[index]..<memberStarts[index + 1]
+    }
+
+    private mutating func fillTable(_ pairs: [(record: UInt32, rule: UInt32)]) {
+        guard !pairs.isEmpty else { return }
+        let pairs = pairs.sorted { ($0.record, $0.rule) < ($1.record, $1.rule) }
+        postings = pairs.map(\.rule)
+        var starts = pairs.indices.filter { $0 == 0 || pairs[$0].record != pairs[$0 - 1].record }
+        let bits = max(1, Int.bitWidth - (starts.count * 2 - 1).leadingZeroBitCount)
+        shift = 32 - bits
+        slots = [Slot](repeating: Slot(record: .max, postings: 0..<0), count: 1 << bits)
+        starts.append(pairs.count)
+        for (start, end) in zip(starts, starts.dropFirst()) {
+            let record = pairs[start].record
+            isAnchor[Int(record / 64)] |= 1 << UInt64(record % 64)
+            var slot = home(of: record)
+            while !slots[slot].postings.isEmpty { slot = (slot + 1) & (slots.count - 1) }
+            slots[slot] = Slot(record: record, postings: UInt32(start)..<UInt32(end))
+        }
+    }
+
+    private func home(of record: UInt32) -> Int { Int((record &* 0x9E37_79B1) >> UInt32(shift)) }
+
+    /// Whether any rule has this record as its anchor.
+    func isAnchor(_ record: UInt32) -> Bool { isAnchor[Int(record / 64)] >> UInt64(record % 64) & 1 == 1 }
+
+    /// The rules with this anchor, ascending.
+    func rules(anchoredAt record: UInt32) -> ArraySlice<UInt32> {
+        guard isAnchor(record) else { return [] }
+        var slot = home(of: record)
+        while slots[slot].record != record { slot = (slot + 1) & (slots.count - 1) }
+        let range = slots[slot].postings
+        return postings[Int(range.lowerBound)..<Int(range.upperBound)]
+    }
+
+    /// How many items before the anchor a match of the rule begins.
+    func anchorOffset(of rule: Int) -> Int { compiled[rule].anchor }
+
+    /// The last item of the rule's match that begins at item `start`, or nil when there is none.
+    func lastItem(of rule: Int, at start: Int, in records: UnsafeBufferPointer<UInt32>) -> Int? {
+        let rule = compiled[rule]
+        guard records.indices.contains(start) else { return nil }
+        guard rule.triggerReach > 0 else {
+            return end(of: rule.start, last: rule.start + rule.count - 1, at: start, in: records)
+        }
+        guard fits(rule.start, records[start]) else { return nil }
+        let near = max(0, start - rule.triggerReach)..<min(records.count, start + rule.triggerReach + 1)
+        return near.contains { $0 != start && fits(rule.start + 1, records[$0]) } ? start : nil
+    }
+
+    /// Matches elements `element ... last` from item `item` on, smallest gaps first.
+    private func end(of element: Int, last: Int, at item: Int, in records: UnsafeBufferPointer<UInt32>)
+        -> Int?
+    {
+        guard item < records.count, fits(element, records[item]) else { return nil }
+        if element == last { return item }
+        for skipped in 0...Int(gaps[element + 1]) {
+            if let end = end(of: element + 1, last: last, at: item + 1 + skipped, in: records) { return end }
+        }
+        return nil
+    }
+
+    private func fits(_ element: Int, _ record: UInt32) -> Bool {
+        let code = codes[element]
+        guard code.isClass else { return code == record }
+        var range = memberRange(of: code)
+        while range.count > 1 {
+            let middle = range.lowerBound + range.count / 2
+            range = members[middle] <= record ? middle..<range.upperBound : range.lowerBound..<middle
+        }
+        return members[range.lowerBound] == record
+    }
+}
+
+extension UInt32 {
+    fileprivate var isClass: Bool { self & PatternElement.classBit != 0 }
+}

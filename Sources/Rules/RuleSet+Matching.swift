@@ -1,0 +1,67 @@
+package import Programs
+
+/// A place where a rule's pattern holds: the pieces from the first to the last item that it covers.
+package struct RuleMatch: Sendable, Hashable {
+    package var rule: UInt32
+    package var first: UInt32
+    package var last: UInt32
+
+    package init(rule: UInt32, first: UInt32, last: UInt32) {
+        self.rule = rule
+        self.first = first
+        self.last = last
+    }
+
+    /// Whether they share a piece.
+    package func overlaps(_ other: RuleMatch) -> Bool { first <= other.last && other.first <= last }
+}
+
+extension RuleSet {
+    /// Appends the matches whose anchors are among the items `anchors` of the body, in the order of anchors, then of
+    /// rules. Stops early when `matches` holds `maximumCount`, or when `fuel`, one a looked-at item and one a tried
+    /// rule, is at an end. Allocates only when `matches` must grow.
+    package func appendMatches(
+        in stream: ProgramStream, anchors: Range<Int>, maximumCount: Int, fuel: inout Int,
+        to matches: inout [RuleMatch]
+    ) {
+        stream.operands.withUnsafeBufferPointer { operands in
+            let body = UnsafeBufferPointer(rebasing: operands[..<stream.bodyCount])
+            for item in anchors {
+                fuel -= 1
+                guard fuel > 0 else { return }
+                guard index.isAnchor(body[item]) else { continue }
+                for rule in index.rules(anchoredAt: body[item]) {
+                    fuel -= 1
+                    guard fuel > 0, matches.count < maximumCount else { return }
+                    let start = item - index.anchorOffset(of: Int(rule))
+                    guard let last = index.lastItem(of: Int(rule), at: start, in: body) else { continue }
+                    matches.append(
+                        RuleMatch(rule: rule, first: stream.firsts[start], last: stream.lasts[last]))
+                }
+            }
+        }
+    }
+
+    /// The items that a match covers, or nil when it does not hold, or not with this span.
+    package func items(of match: RuleMatch, in stream: ProgramStream) -> Range<Int>? {
+        guard let start = stream.bodyItem(beginningAt: match.first) else { return nil }
+        let last = stream.operands.withUnsafeBufferPointer {
+            index.lastItem(
+                of: Int(match.rule), at: start, in: UnsafeBufferPointer(rebasing: $0[..<stream.bodyCount]))
+        }
+        guard let last, stream.lasts[last] == match.last else { return nil }
+        return start..<last + 1
+    }
+
+    /// The bid of a rule in a text with this context feature: `worth + coefficient · (context · c − offset)`, summed
+    /// in order.
+    package func strength(of rule: Int, context: Span<Float>) -> Float {
+        precondition(
+            context.count == contextDimensions, "the context feature has another length than the rules'")
+        let rule = rules[rule]
+        guard !rule.context.isEmpty else { return rule.worth }
+        var product: Float = 0
+        for index in rule.context.indices { product += rule.context[index] * context[index] }
+        return rule.worth + rule.coefficient * (product - rule.offset)
+    }
+}

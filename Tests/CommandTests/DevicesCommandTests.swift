@@ -1,0 +1,63 @@
+import Foundation
+import TestSupport
+import Testing
+
+@Suite struct DevicesCommandTests {
+    private let folder: TemporaryFolder
+
+    init() throws { folder = try TemporaryFolder() }
+
+    private func object(_ command: Command) throws -> [String: Any] {
+        #expect(command.status == 0, "\(command.errors)")
+        return try #require(
+            try JSONSerialization.jsonObject(with: Data(command.output.utf8)) as? [String: Any])
+    }
+
+    private func devices(_ arguments: [String], _ environment: [String: String] = [:]) throws -> Command {
+        try Command(
+            ["devices"] + arguments,
+            environment: ["POCL_CACHE_DIR": folder.path("cache")].merging(environment) { $1 })
+    }
+
+    @Test func `every scorer and device is listed with a speed`() throws {
+        let report = try object(try devices(["--json"]))
+        let rows = try #require(report["scorers"] as? [[String: Any]])
+        #expect(
+            rows.compactMap { $0["scorer"] as? String }.prefix(4) == ["int8", "blas", "reference", "opencl"])
+        for row in rows { #expect(try #require(row["texts_per_second"] as? Int) > 0, "\(row)") }
+        let last = try #require(rows.last)
+        #expect(last["device"] as? Int == rows.count - 4)
+        #expect(last["numerics"] as? String == "opencl-1:\(try #require(last["name"] as? String))")
+        // What PoCL compiled lies where the environment says.
+        #expect(try FileManager.default.contentsOfDirectory(atPath: folder.path("cache")).count > 0)
+    }
+
+    @Test func `without an OpenCL driver int8 stands in, and the reason is told`() throws {
+        let none = ["OCL_ICD_VENDORS": "\(folder.root)/none/"]
+        let opened = try object(try devices(["--scorer", "opencl", "--json"], none))
+        #expect(opened["numerics"] as? String == "cpu-2")
+        #expect(try #require(opened["failure"] as? String).hasPrefix("no OpenCL driver is installed; "))
+        let table = try devices([], none)
+        #expect(table.status == 0)
+        #expect(table.output.contains("\nno OpenCL: no OpenCL driver is installed; "))
+        #expect(!table.output.contains("\nopencl "))
+    }
+
+    @Test(.enabled(if: !FileManager.default.fileExists(atPath: "/dev/dri"), "this machine may have a GPU"))
+    func `auto without a GPU loads no OpenCL driver, and opencl does`() throws {
+        // The dynamic linker tells on standard error what it loads.
+        let tracing = ["LD_DEBUG": "files"]
+        let auto = try devices(["--scorer", "auto", "--json"], tracing)
+        #expect(try object(auto)["numerics"] as? String == "cpu-2")
+        #expect(auto.errors.contains("libOpenCL.so"))
+        #expect(!auto.errors.contains("libpocl"))
+        let opencl = try devices(["--scorer", "opencl", "--json"], tracing)
+        #expect(try #require(try object(opencl)["numerics"] as? String).hasPrefix("opencl-1:"))
+        #expect(opencl.errors.contains("libpocl"))
+    }
+
+    @Test func `a scorer that does not exist is wrong usage`() throws {
+        #expect(try devices(["--scorer", "gpu"]).status == 64)
+        #expect(try devices(["--scorer", "int8", "--bench"]).status == 64)
+    }
+}
