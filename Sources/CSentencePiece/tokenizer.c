@@ -5,27 +5,44 @@
 // its bytes, with A-Z in lower case (which nmt_nfkc_cf does anyway), are the key of the cache. The library sees
 // only words that the cache does not hold.
 //
-// A slot is 16 bytes; key and ids lie in one arena: [key, padded to 4][ids]. When slots or arena are full the
-// cache is emptied, so it is bounded and costs a refill of the frequent words, which text soon repeats.
+// A slot is one cache line that holds a word of up to 32 bytes and 6 pieces. Slots go in fours; a new word takes the
+// place of one of its four that has not been used of late. Longer words are rare: only the last of them is remembered, for texts that
+// are one endless word.
 #include "CSentencePiece.h"
 #include <stdlib.h>
 #include <string.h>
+#if defined(__x86_64__)
+#include <immintrin.h>
+#endif
+
+#define SLOT_BYTES 32
+#define SLOT_IDS 6
+#define WAYS 4
+// One word of SAE_MAXIMUM_RUN bytes has at most so many pieces: the longest NFKC expansion is 3 bytes to 33 (U+FDFA),
+// and every byte may be a piece of its own.
+#define MAXIMUM_IDS (SAE_MAXIMUM_RUN * 12)
 
 struct slot {
-    uint64_t hash; // 0 = free
-    uint32_t offset;
-    uint16_t length, count;
+    uint32_t tag; // of the hash; 0 = free
+    uint8_t length, count;
+    uint8_t used; // of the first of four: a bit for each that was used of late, never all
+    uint8_t unused;
+    uint8_t key[SLOT_BYTES]; // zeros behind the word
+    uint32_t ids[SLOT_IDS];
 };
+_Static_assert(sizeof(struct slot) == 64, "a slot is a cache line");
 
 struct sae_tokenizer {
     const sae_pieces *pieces;
     struct slot *slots;
-    uint8_t *arena;
-    uint32_t mask, used, arena_used, arena_size;
+    uint32_t mask;
     uint64_t hits, misses;
+    // The last word that no slot holds.
+    size_t long_length, long_count;
+    uint8_t long_key[SAE_MAXIMUM_RUN];
+    uint32_t long_ids[MAXIMUM_IDS];
 };
 
-/// Lower-case byte, or 0 for white space. NUL is no white space, so it maps to itself through `is_space`.
 static inline int is_space(uint8_t c) { return c == ' ' || c == '\t' || c == '\n' || c == '\f' || c == '\r'; }
 
 sae_tokenizer *sae_tokenizer_new(const sae_pieces *pieces, uint32_t slots) {
@@ -33,10 +50,11 @@ sae_tokenizer *sae_tokenizer_new(const sae_pieces *pieces, uint32_t slots) {
     if (!t) return NULL;
     t->pieces = pieces;
     t->mask = slots - 1;
-    t->arena_size = slots * 24; // measured: 21 bytes of key and ids a word on English text
-    t->slots = calloc(slots, sizeof *t->slots);
-    t->arena = malloc(t->arena_size);
-    if (t->slots && t->arena) return t;
+    t->slots = aligned_alloc(64, slots * sizeof *t->slots);
+    if (t->slots) {
+        memset(t->slots, 0, slots * sizeof *t->slots);
+        return t;
+    }
     sae_tokenizer_free(t);
     return NULL;
 }
@@ -44,7 +62,6 @@ sae_tokenizer *sae_tokenizer_new(const sae_pieces *pieces, uint32_t slots) {
 void sae_tokenizer_free(sae_tokenizer *t) {
     if (!t) return;
     free(t->slots);
-    free(t->arena);
     free(t);
 }
 
@@ -60,18 +77,41 @@ static size_t run_length(const uint8_t *word) {
     return (word[cut] & 0xc0) == 0x80 ? SAE_MAXIMUM_RUN : cut;
 }
 
+/// Bytes before the first white space of `text`, or more than `most`.
+static size_t word_length(const uint8_t *text, size_t length, size_t most) {
+    size_t end = 0;
+#if defined(__x86_64__)
+    const __m128i space = _mm_set1_epi8(' '), tab = _mm_set1_epi8('\t'), line = _mm_set1_epi8('\n'),
+                  feed = _mm_set1_epi8('\f'), end_of_line = _mm_set1_epi8('\r');
+    for (; end + 16 <= length && end <= most; end += 16) {
+        const __m128i bytes = _mm_loadu_si128((const __m128i *)(text + end));
+        const __m128i found =
+            _mm_or_si128(_mm_or_si128(_mm_cmpeq_epi8(bytes, space), _mm_cmpeq_epi8(bytes, tab)),
+                         _mm_or_si128(_mm_or_si128(_mm_cmpeq_epi8(bytes, line), _mm_cmpeq_epi8(bytes, feed)),
+                                      _mm_cmpeq_epi8(bytes, end_of_line)));
+        const int places = _mm_movemask_epi8(found);
+        if (places) return end + (size_t)__builtin_ctz((unsigned)places);
+    }
+#endif
+    while (end < length && end <= most && !is_space(text[end])) end++;
+    return end;
+}
+
 size_t sae_next_word(const uint8_t *text, size_t length, size_t *offset) {
     size_t begin = *offset;
     while (begin < length && is_space(text[begin])) begin++;
-    size_t end = begin;
-    while (end < length && end - begin <= SAE_MAXIMUM_RUN && !is_space(text[end])) end++;
     *offset = begin;
-    return end - begin > SAE_MAXIMUM_RUN ? run_length(text + begin) : end - begin;
+    const size_t size = word_length(text + begin, length - begin, SAE_MAXIMUM_RUN);
+    return size > SAE_MAXIMUM_RUN ? run_length(text + begin) : size;
 }
 
-/// Eight bytes at a time, each step a multiplication whose halves are folded together (the construction of
-/// wyhash). `key` has zeros up to a multiple of 8.
-static uint64_t hash_key(const uint8_t *key, size_t length) {
+/// A to Z in lower case.
+static void fold(const uint8_t *word, size_t length, uint8_t *key) {
+    for (size_t i = 0; i < length; i++) key[i] = (uint8_t)(word[i] + ((uint8_t)(word[i] - 'A') < 26 ? 32 : 0));
+}
+
+/// Eight bytes at a time, each step a multiplication whose halves are folded together (the construction of wyhash).
+static uint64_t hash_key(const uint8_t key[SLOT_BYTES], size_t length) {
     uint64_t hash = 0x9e3779b97f4a7c15u ^ length;
     for (size_t i = 0; i < length; i += 8) {
         uint64_t word;
@@ -79,68 +119,94 @@ static uint64_t hash_key(const uint8_t *key, size_t length) {
         __uint128_t product = (__uint128_t)(hash ^ word) * 0xe7037ed1a0b428dbu;
         hash = (uint64_t)product ^ (uint64_t)(product >> 64);
     }
-    return hash | 1;
+    return hash;
 }
 
-static void forget(sae_tokenizer *t) {
-    memset(t->slots, 0, ((size_t)t->mask + 1) * sizeof *t->slots);
-    t->used = t->arena_used = 0;
+static int is_same(const uint8_t *a, const uint8_t *b) {
+    uint64_t x[4], y[4];
+    memcpy(x, a, SLOT_BYTES);
+    memcpy(y, b, SLOT_BYTES);
+    return !((x[0] ^ y[0]) | (x[1] ^ y[1]) | (x[2] ^ y[2]) | (x[3] ^ y[3]));
 }
 
-static void remember(sae_tokenizer *t, uint64_t hash, const uint8_t *key, size_t length, const uint32_t *ids,
-                     size_t count) {
-    size_t padded = (length + 3) & ~(size_t)3, size = padded + count * 4;
-    if (size > t->arena_size) return; // a small cache may not hold even one long word
-    if (t->used * 4 >= t->mask * 3 || t->arena_used + size > t->arena_size) forget(t);
-    uint32_t i = (uint32_t)(hash >> 32) & t->mask;
-    while (t->slots[i].hash) i = (i + 1) & t->mask;
-    t->slots[i] = (struct slot){hash, t->arena_used, (uint16_t)length, (uint16_t)count};
-    memcpy(t->arena + t->arena_used, key, length);
-    memcpy(t->arena + t->arena_used + padded, ids, count * 4);
-    t->arena_used += (uint32_t)size;
-    t->used++;
+/// The pieces of a word by the library; their number, or -1.
+static ptrdiff_t segment(const sae_tokenizer *t, const uint8_t *key, size_t length, uint32_t *ids) {
+    ptrdiff_t count = sae_pieces_encode(t->pieces, (const char *)key, length, ids, NULL, NULL, MAXIMUM_IDS);
+    return count > MAXIMUM_IDS ? -1 : count;
 }
 
-static const struct slot *look_up(const sae_tokenizer *t, uint64_t hash, const uint8_t *key, size_t length) {
-    for (uint32_t i = (uint32_t)(hash >> 32) & t->mask; t->slots[i].hash; i = (i + 1) & t->mask) {
-        const struct slot *slot = &t->slots[i];
-        if (slot->hash == hash && slot->length == length && !memcmp(t->arena + slot->offset, key, length)) {
-            return slot;
+/// Notes that a slot of four was used; when all have been, the others count as old again.
+static void touch(struct slot *four, int way) {
+    const uint8_t bit = (uint8_t)(1 << way);
+    if (four->used & bit) return;
+    four->used |= bit;
+    if (four->used == (1 << WAYS) - 1) four->used = bit;
+}
+
+/// The pieces of a word through the cache: where they stand in `*ids` (in `found` if nowhere else); their number, or -1.
+static ptrdiff_t look_up(sae_tokenizer *t, const uint8_t *word, size_t length, uint32_t *found, const uint32_t **ids) {
+    *ids = found;
+    if (length > SLOT_BYTES) {
+        uint8_t key[SAE_MAXIMUM_RUN];
+        fold(word, length, key);
+        if (length != t->long_length || memcmp(key, t->long_key, length)) {
+            t->misses++;
+            const ptrdiff_t count = segment(t, key, length, t->long_ids);
+            t->long_length = count < 0 ? 0 : length;
+            if (count < 0) return -1;
+            t->long_count = (size_t)count;
+            memcpy(t->long_key, key, length);
+        } else {
+            t->hits++;
+        }
+        *ids = t->long_ids;
+        return (ptrdiff_t)t->long_count;
+    }
+    uint8_t key[SLOT_BYTES] = {0};
+    fold(word, length, key);
+    const uint64_t hash = hash_key(key, length);
+    const uint32_t tag = (uint32_t)(hash >> 32) | 1;
+    struct slot *four = &t->slots[(uint32_t)hash & t->mask & ~(uint32_t)(WAYS - 1)];
+    for (int way = 0; way < WAYS; way++) {
+        const struct slot *slot = four + way;
+        if (slot->tag == tag && slot->length == length && is_same(slot->key, key)) {
+            t->hits++;
+            touch(four, way);
+            *ids = slot->ids;
+            return slot->count;
         }
     }
-    return NULL;
+    t->misses++;
+    const ptrdiff_t count = segment(t, key, length, found);
+    if (count < 0 || count > SLOT_IDS) return count;
+    const int way = __builtin_ctz(~(unsigned)four->used);
+    struct slot *slot = four + way;
+    slot->tag = tag;
+    slot->length = (uint8_t)length;
+    slot->count = (uint8_t)count;
+    memcpy(slot->key, key, SLOT_BYTES);
+    memcpy(slot->ids, found, (size_t)count * 4);
+    touch(four, way);
+    return count;
 }
 
 ptrdiff_t sae_tokenizer_encode(sae_tokenizer *t, const uint8_t *text, size_t length, uint32_t *ids,
                                size_t capacity, int *was_cut, int uses_cache) {
-    // One word of SAE_MAXIMUM_RUN bytes has at most so many pieces: the longest NFKC expansion is 3 bytes to 33
-    // (U+FDFA), and every byte may be a piece of its own.
-    uint32_t found[SAE_MAXIMUM_RUN * 12];
-    uint8_t key[SAE_MAXIMUM_RUN + 8];
+    uint32_t found[MAXIMUM_IDS];
     size_t total = 0, offset = 0, size;
     *was_cut = 0;
     for (; (size = sae_next_word(text, length, &offset)); offset += size) {
-        for (size_t i = 0; i < size; i++) {
-            uint8_t c = text[offset + i];
-            key[i] = c >= 'A' && c <= 'Z' ? c + 32 : c;
-        }
-        memset(key + size, 0, 8);
         const uint32_t *word = found;
-        size_t count;
-        uint64_t hash = hash_key(key, size);
-        const struct slot *slot = uses_cache ? look_up(t, hash, key, size) : NULL;
-        if (slot) {
-            t->hits++;
-            count = slot->count;
-            word = (const uint32_t *)(t->arena + slot->offset + ((slot->length + 3u) & ~3u));
+        ptrdiff_t result;
+        if (uses_cache) {
+            result = look_up(t, text + offset, size, found, &word);
         } else {
-            t->misses++;
-            ptrdiff_t result = sae_pieces_encode(t->pieces, (const char *)key, size, found, NULL, NULL,
-                                                 sizeof found / sizeof *found);
-            if (result < 0 || (size_t)result > sizeof found / sizeof *found) return -1;
-            count = (size_t)result;
-            if (uses_cache) remember(t, hash, key, size, found, count);
+            uint8_t key[SAE_MAXIMUM_RUN];
+            fold(text + offset, size, key);
+            result = segment(t, key, size, found);
         }
+        if (result < 0) return -1;
+        const size_t count = (size_t)result;
         if (count > capacity - total) {
             memcpy(ids + total, word, (capacity - total) * 4);
             *was_cut = 1;

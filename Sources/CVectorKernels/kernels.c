@@ -109,12 +109,12 @@ float sae_dot(const float *a, const float *b, size_t D) {
 float sae_sum_of_squares(const float *x, size_t D) { return sae_dot(x, x, D); }
 
 int sae_normalize(const float *x, size_t D, float *unit) {
-    float length = sqrtf(sae_sum_of_squares(x, D));
-    if (!(length > 0) || isinf(length)) {
+    const float length = sqrtf(sae_sum_of_squares(x, D)), inverse = 1 / length;
+    if (!(length > 0) || isinf(length) || isinf(inverse)) {
         memset(unit, 0, D * sizeof *unit);
         return -1;
     }
-    for (size_t d = 0; d < D; d++) unit[d] = x[d] / length;
+    for (size_t d = 0; d < D; d++) unit[d] = x[d] * inverse;
     return 0;
 }
 

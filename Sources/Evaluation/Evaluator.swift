@@ -5,13 +5,15 @@ import Vectors
 package struct Evaluator: Sendable {
     private let engine: Engine
     private let dimensions: Int
+    private let temperature: Temperature
     private let threads: Int
 
     /// - Parameter dimensions: 1 to the engine's.
-    package init(engine: Engine, dimensions: Int, threads: Int) {
+    package init(engine: Engine, dimensions: Int, temperature: Temperature = .fitted, threads: Int) {
         precondition((1...engine.dimensions).contains(dimensions))
         self.engine = engine
         self.dimensions = dimensions
+        self.temperature = temperature
         self.threads = threads
     }
 
@@ -62,7 +64,7 @@ package struct Evaluator: Sendable {
 
     /// Unit vectors of one column.
     private func vectors(_ table: LabelledTexts, column: Int) throws(EvaluationError) -> UnitRows {
-        let batch = engine.embed(TextBatch(table.column(column)), threads: threads)
+        let batch = engine.embed(TextBatch(table.column(column)), temperature: temperature, threads: threads)
         if let bad = batch.outcomes.firstIndex(where: { $0.status != .ok }) {
             throw .noVector(path: table.path, number: bad + 1)
         }

@@ -94,6 +94,7 @@ extension Client {
             $0.encoding = Sae_V1_Encoding(rawValue: Int(encoding.rawValue)) ?? .f32
             $0.dimensions = UInt32(clamping: options.dimensions)
             $0.truncate = options.truncates
+            $0.temperature = options.temperature
             $0.ifGeneration = options.generation
             $0.wantPieces = options.countsPieces
         }

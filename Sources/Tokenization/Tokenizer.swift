@@ -10,9 +10,9 @@ package struct Tokenizer: ~Copyable {
     private let model: PieceModel
     private let handle: OpaquePointer
 
-    /// `cacheSlots` is a power of two up to 2^20; each costs 40 bytes, and three quarters of them are used.
+    /// `cacheSlots` is a power of two up to 2^20: words that are remembered, 64 bytes each.
     package init(model: PieceModel, cacheSlots: Int = 65_536) {
-        precondition(cacheSlots > 1 && cacheSlots <= 1 << 20 && cacheSlots & (cacheSlots - 1) == 0)
+        precondition(cacheSlots > 3 && cacheSlots <= 1 << 20 && cacheSlots & (cacheSlots - 1) == 0)
         guard let handle = sae_tokenizer_new(model.handle, UInt32(cacheSlots)) else {
             preconditionFailure("out of memory for the word cache")
         }

@@ -45,6 +45,9 @@ struct EmbedCommand: AsyncParsableCommand {
     @Option(help: "Leading dimensions to keep, normalised again. (default: all)")
     var dimensions: Int?
 
+    @Option(help: temperatureHelp, transform: parsedTemperature)
+    var temperature = Temperature.fitted
+
     @Flag(help: "Leave texts out that have no vector, and say how many.")
     var skipInvalid = false
 
@@ -57,6 +60,9 @@ struct EmbedCommand: AsyncParsableCommand {
         }
         guard connect == nil || (model == nil && threads == nil) else {
             throw ValidationError("--model and --threads have no meaning with --connect")
+        }
+        guard connect == nil || temperature != .infinite else {
+            throw ValidationError("the daemon has no infinite temperature: give one up to 16")
         }
         if let threads, !(1...256).contains(threads) { throw ValidationError("--threads is 1 to 256") }
         if let dimensions, dimensions < 1 { throw ValidationError("--dimensions is at least 1") }
@@ -98,7 +104,8 @@ struct EmbedCommand: AsyncParsableCommand {
     private func makeEmbedder() async throws -> any TextEmbedder {
         if let connect {
             return DaemonEmbedder(
-                client: try await Client(connectingTo: connect), dimensions: dimensions ?? 0)
+                client: try await Client(connectingTo: connect), dimensions: dimensions ?? 0,
+                temperature: temperature.degrees ?? 0)
         }
         let engine = try Engine(contentsOf: try model ?? ResourceLocator.model())
         if let dimensions, dimensions > engine.dimensions {
@@ -106,7 +113,7 @@ struct EmbedCommand: AsyncParsableCommand {
                 "--dimensions \(dimensions) is more than the model's \(engine.dimensions)")
         }
         return LocalEmbedder(
-            engine: engine, leading: dimensions ?? engine.dimensions,
+            engine: engine, leading: dimensions ?? engine.dimensions, temperature: temperature,
             threads: threads ?? max(1, sysconf(Int32(_SC_NPROCESSORS_ONLN))))
     }
 

@@ -19,6 +19,9 @@ struct EvalCommand: AsyncParsableCommand {
         @Option(help: "Leading dimensions, such as 64,128,256. (default: all)", transform: positiveNumbers)
         var dimensions: [Int] = []
 
+        @Option(help: temperatureHelp, transform: parsedTemperature)
+        var temperature = Temperature.fitted
+
         @Flag(help: "Print one JSON object a row instead of a table.")
         var json = false
 
@@ -30,7 +33,7 @@ struct EvalCommand: AsyncParsableCommand {
                 throw ValidationError("--dimensions \(tooMany) is more than the model's \(engine.dimensions)")
             }
             let threads = max(1, sysconf(Int32(_SC_NPROCESSORS_ONLN)))
-            return chosen.map { ($0, Evaluator(engine: engine, dimensions: $0, threads: threads)) }
+            return chosen.map { ($0, Evaluator(engine: engine, dimensions: $0, temperature: temperature, threads: threads)) }
         }
 
         /// One row of results.

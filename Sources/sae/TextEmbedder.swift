@@ -20,12 +20,13 @@ protocol TextEmbedder {
 struct LocalEmbedder: TextEmbedder {
     let engine: Engine
     let leading: Int
+    let temperature: Temperature
     let threads: Int
 
     func embed(_ lines: TextLines, _ range: Range<Int>) async throws -> EmbeddedBlock {
         var texts = TextBatch()
         for index in range { texts.append(utf8: lines[index]) }
-        let batch = engine.embed(texts, threads: min(threads, max(1, range.count / 64)))
+        let batch = engine.embed(texts, temperature: temperature, threads: min(threads, max(1, range.count / 64)))
         var vectors = batch.vectors
         if leading < batch.dimensions {
             var bytes: [UInt8] = []
@@ -53,10 +54,13 @@ struct DaemonEmbedder: TextEmbedder {
     let client: Client
     /// 0: all of the model's.
     let dimensions: Int
+    /// 0: the model's own.
+    let temperature: Float
 
     func embed(_ lines: TextLines, _ range: Range<Int>) async throws -> EmbeddedBlock {
         var options = EmbedOptions()
         options.dimensions = dimensions
+        options.temperature = temperature
         let bytes = Array(
             lines.bytes[
                 (range.lowerBound == 0 ? 0 : lines.ends[range.lowerBound - 1])..<lines.ends[

@@ -85,14 +85,14 @@ import Vectors
         }
     }
 
-    @Test func `normalising divides by the root of the sum of squares`() {
+    @Test func `normalising multiplies by the inverse of the root of the sum of squares`() {
         var random = SeededRandom(seed: 13)
         for count in Self.shapes {
             let x = (0..<count).map { _ in Float.random(in: -3...3, using: &random) }
             let length = sae_sum_of_squares(x, count).squareRoot()
             var unit = [Float](repeating: 0, count: count)
             #expect(normalize(x, count: count, into: &unit))
-            #expect(unit.map(\.bitPattern) == x.map { ($0 / length).bitPattern })
+            #expect(unit.map(\.bitPattern) == x.map { ($0 * (1 / length)).bitPattern })
             let exact = unit.reduce(0.0) { $0 + Double($1) * Double($1) }
             #expect(abs(exact - 1) < 1e-5)
         }

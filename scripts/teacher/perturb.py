@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Changed copies of texts, for the teacher to label: they teach what one word does to a meaning.
 
-    perturb.py TEXTS OUT.txt [--count 400000] [--seed 1] [--held-out 100] [--of-held-out]
+    perturb.py TEXTS OUT.txt [--count 400000] [--seed 1] [--held-out 100] [--of-held-out] [--spoken]
 
 TEXTS is plain or .gz, one text a line. Each line of OUT is a text of 4 to 30 words with one change, drawn by the seed:
 
@@ -14,7 +14,8 @@ TEXTS is plain or .gz, one text a line. Each line of OUT is a text of 4 to 30 wo
 
 Lines that `sae fit --held-out` keeps aside (zlib.crc32 of the line, started with the seed, modulo 10,000, below the
 number held out) are never used, so that a fit on OUT has not seen their words; with --of-held-out they alone are,
-for `sae fit --held-out-pair`. Same input and options, same bytes.
+for `sae fit --contrasts`. With --spoken only texts of 3 to 12 words that address somebody are taken (a word of the first
+or second person, or a question mark): commands and questions are rare in prose. Same input and options, same bytes.
 """
 import argparse
 import collections
@@ -30,6 +31,7 @@ FUNCTION_WORDS = frozenset(
     of on one or other our out over she should so some such than that the their them then there these they this those
     through to too up us very was we were what when where which while who will with would you your""".split())
 AUXILIARIES = frozenset("am are can could did do does had has have is may might must should was were will would".split())
+SPOKEN = frozenset("i i'm i'd i've me my mine you your we our us please".split())
 NEGATIONS = frozenset(["not", "no", "never"])
 CONNECTIVES = frozenset("and or but in on at with near under behind beside over of for while when because before after than by".split())
 WORD = re.compile(r"[A-Za-z][a-z'-]*[a-z]")
@@ -47,6 +49,11 @@ def is_held_out(line, seed, held_out):
 
 def is_content(word):
     return WORD.fullmatch(word) is not None and len(word) > 2 and word.lower() not in FUNCTION_WORDS
+
+
+def is_spoken(line):
+    words = line.lower().split()
+    return 3 <= len(words) <= 12 and (line.rstrip().endswith("?") or not SPOKEN.isdisjoint(words))
 
 
 def substitute(words, draw, replacements):
@@ -102,6 +109,8 @@ def drop(words, draw, _):
 
 
 def crop(words, draw, _):
+    if len(words) < 4:
+        return None
     length = draw.randint(3, len(words) - 1)
     return words[:length] if draw.random() < 0.5 else words[-length:]
 
@@ -116,6 +125,7 @@ def main():
     parser.add_argument("--count", type=int, default=400_000, help="lines to write")
     parser.add_argument("--seed", type=int, default=1, help="the same as for sae fit")
     parser.add_argument("--held-out", type=int, default=100, help="of ten thousand lines, the same as for sae fit")
+    parser.add_argument("--spoken", action="store_true", help="change only short texts that address somebody")
     parser.add_argument("--of-held-out", action="store_true", help="change the lines kept aside instead of the others")
     args = parser.parse_args()
 
@@ -123,6 +133,9 @@ def main():
     for line in read_lines(args.texts):
         (kept if is_held_out(line, args.seed, args.held_out) else fitted).append(line)
     lines = kept if args.of_held_out else fitted
+    fewest, most = (3, 12) if args.spoken else (4, 30)
+    if args.spoken:
+        lines = [line for line in lines if is_spoken(line)]
     counts = collections.Counter(word for line in fitted for word in line.split() if is_content(word))
     # Words draw each other with the square root of their frequency: rare enough to matter, common enough to be words.
     frequent = sorted(word for word, count in counts.items() if count >= 20)
@@ -132,7 +145,7 @@ def main():
     with open(args.out, "w", encoding="utf-8", newline="\n") as out:
         for attempt in range(20 * args.count):
             words = draw.choice(lines).split()
-            if not 4 <= len(words) <= 30:
+            if not fewest <= len(words) <= most:
                 continue
             changed = draw.choice(KINDS)(words, draw, replacements)
             if changed is None:
@@ -141,7 +154,7 @@ def main():
             written += 1
             if written == args.count:
                 return 0
-    print(f"only {written} of {args.count} lines: too few texts of 4 to 30 words", file=sys.stderr)
+    print(f"only {written} of {args.count} lines: too few texts of {fewest} to {most} words", file=sys.stderr)
     return 1
 
 

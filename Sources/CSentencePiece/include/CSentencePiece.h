@@ -37,7 +37,8 @@ void sae_pieces_free_bytes(char *bytes);
 /// A word cache in front of a model.
 typedef struct sae_tokenizer sae_tokenizer;
 
-/// `slots` is a power of two, at most 2^20; the cache holds at most 3/4 of it and is emptied when full.
+/// `slots` is a power of two from 4 to 2^20: so many words of at most 32 bytes and 6 pieces are remembered, in 64 bytes
+/// each; new ones push out those of their four slots that were not used of late.
 sae_tokenizer *sae_tokenizer_new(const sae_pieces *pieces, uint32_t slots);
 void sae_tokenizer_free(sae_tokenizer *tokenizer);
 

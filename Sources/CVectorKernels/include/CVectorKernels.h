@@ -46,7 +46,8 @@ void sae_multiply_rows(int set, const float *rows, size_t count, size_t D, const
 /// Σ x[d]², lane j adding dimensions j, j + 16, … in order, then the tree. D may be any size here and below.
 float sae_sum_of_squares(const float *x, size_t D);
 
-/// unit[d] = x[d] / sqrt(sum of squares). 0, or -1 when the length is zero or not finite (unit is then zero).
+/// unit[d] = x[d] · (1 / sqrt(sum of squares)). 0, or -1 when the length or its inverse is zero or not finite (unit is
+/// then zero).
 /// `x` and `unit` may be the same.
 int sae_normalize(const float *x, size_t D, float *unit);
 

@@ -15,6 +15,7 @@ final class EmbedCall: Request, @unchecked Sendable {
     private let fields: EmbedRequestFields
     private let encoding: VectorEncoding
     private let dimensions: Int
+    private let temperature: Temperature
     private let generation: UInt64
     private let limits: TextLimits
     private let output: SendBuffer
@@ -28,12 +29,13 @@ final class EmbedCall: Request, @unchecked Sendable {
 
     init(
         _ arrived: Arrival, on connection: ServerConnection, texts: TextBatch,
-        fields: EmbedRequestFields, encoding: VectorEncoding, dimensions: Int, limits: TextLimits,
-        generation: UInt64
+        fields: EmbedRequestFields, encoding: VectorEncoding, dimensions: Int,
+        temperature: Temperature, limits: TextLimits, generation: UInt64
     ) {
         self.fields = fields
         self.encoding = encoding
         self.dimensions = dimensions
+        self.temperature = temperature
         self.generation = generation
         self.limits = limits
         let count = fields.lengths.count
@@ -46,7 +48,7 @@ final class EmbedCall: Request, @unchecked Sendable {
     }
 
     override func compute(_ range: Range<Int>, at desk: Desk) {
-        desk.embed(self, range, limits: limits) { texts, vectors, outcomes, width in
+        desk.embed(self, range, limits: limits, temperature: temperature) { texts, vectors, outcomes, width in
             place(vectors, width: width, at: texts.lowerBound, count: texts.count)
             note(outcomes, from: texts.lowerBound)
         }

@@ -67,9 +67,8 @@ struct Methods: Sendable {
         guard encoding != .binary || dimensions % 8 == 0 else {
             throw Failure(.invalidArgument, "BINARY needs a multiple of 8 dimensions, not \(dimensions)")
         }
-        // The served models have no gates that a temperature could sharpen: only their own is possible.
-        guard fields.temperature == 0 else {
-            throw Failure(.invalidArgument, "this model has no gates: temperature must be 0")
+        guard let temperature = fields.temperature == 0 ? .fitted : Temperature(fields.temperature) else {
+            throw Failure(.invalidArgument, "temperature must be from 0.25 to 16, or 0 for the model's own")
         }
         try checkGeneration(fields.ifGeneration)
         let bytes = EmbedCall.answerBytes(fields.lengths.count, encoding, dimensions)
@@ -81,7 +80,7 @@ struct Methods: Sendable {
         let texts = try texts(frame, fields.lengths)
         return EmbedCall(
             arrived, on: connection, texts: texts, fields: fields, encoding: encoding, dimensions: dimensions,
-            limits: limits(truncates: fields.truncate), generation: generation)
+            temperature: temperature, limits: limits(truncates: fields.truncate), generation: generation)
     }
 
     private func decode(

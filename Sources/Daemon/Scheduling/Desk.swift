@@ -23,7 +23,7 @@ final class Desk {
         self.engine = engine
         workspace = engine.makeWorkspace()
         batch = EmbeddingBatch(dimensions: engine.dimensions)
-        spans = Tokenizer(model: engine.model.pieces, cacheSlots: 2)
+        spans = Tokenizer(model: engine.model.pieces, cacheSlots: 4)
     }
 
     /// So much text, or one text, is embedded between two looks at whether anybody still waits for it: under 0.1 ms.
@@ -32,7 +32,7 @@ final class Desk {
     /// Embeds the texts of `range`, some at a time, and shows each time which, their rows (`count` x `width`) and
     /// their outcomes. Leaves the rest once nobody waits for it.
     func embed(
-        _ request: Request, _ range: Range<Int>, limits: TextLimits,
+        _ request: Request, _ range: Range<Int>, limits: TextLimits, temperature: Temperature = .fitted,
         _ body: (Range<Int>, UnsafeBufferPointer<Float>, ArraySlice<RowOutcome>, Int) -> Void
     ) {
         var first = range.lowerBound
@@ -42,7 +42,8 @@ final class Desk {
                 bytes += Int(request.lengths[end])
                 end += 1
             } while end < range.upperBound && bytes < Self.bytesBetweenLooks
-            engine.embed(request.texts, first..<end, limits: limits, using: &workspace, into: &batch)
+            engine.embed(
+                request.texts, first..<end, limits: limits, temperature: temperature, using: &workspace, into: &batch)
             for outcome in batch.outcomes { counts.pieces += outcome.pieceCount }
             counts.bytes += bytes
             batch.vectors.withUnsafeBufferPointer { body(first..<end, $0, batch.outcomes[...], engine.dimensions) }
