@@ -102,7 +102,7 @@ let package = Package(
         tests("Vectors", ["Vectors", "CVectorKernels", "Diagnostics"]),
         tests("Tokenization", ["Tokenization", "Bytes"]),
         tests("Programs", ["Programs", "Tokenization", "Vectors", "Diagnostics"]),
-        tests("Scoring", ["Scoring", "Vectors", "CVectorKernels", "Diagnostics"]),
+        tests("Scoring", ["Scoring", "CVectorKernels", "CAllocationCounter", "Diagnostics"]),
         tests("Rules", ["Rules", "Programs", "Bytes", "Diagnostics"]),
         tests("Annealing", ["Annealing", "Rules", "Programs", "Vectors", "CAllocationCounter"]),
         tests("Models", engineRooms + ["SAEEngine"]),

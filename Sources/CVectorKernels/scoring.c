@@ -97,12 +97,18 @@ static void bids_reference(const struct sae_bid_rules *rules, const float *featu
         const float *row = features + i * k;
         const float scale = feature_scale(row, k, &inverse);
         QUANTIZE(int8_t, row, k, inverse, 0, quantized);
-        for (size_t r = 0; r < rules->H; r++) {
-            const int8_t *rule = rules->panels + r / SAE_BID_PANEL * steps * STEP + r % SAE_BID_PANEL * 4;
-            int32_t dot = 0;
-            for (size_t j = 0; j < k; j++) dot += quantized[j] * rule[j / 4 * STEP + j % 4];
-            const float b = bid(scale, rules->scales[r], dot, rules->thresholds[r]);
-            emit(output, i, r, &b, 1);
+        for (size_t r = 0; r < rules->H; r += SAE_BID_PANEL) {
+            const int8_t *panel = rules->panels + r / SAE_BID_PANEL * steps * STEP;
+            int32_t dots[SAE_BID_PANEL] = {0};
+            for (size_t step = 0; step < steps; step++) {
+                const int8_t *q = quantized + step * 4, *rule = panel + step * STEP;
+                for (size_t c = 0; c < SAE_BID_PANEL; c++)
+                    for (size_t j = 0; j < 4; j++) dots[c] += q[j] * rule[c * 4 + j];
+            }
+            float bids[SAE_BID_PANEL];
+            for (size_t c = 0; c < SAE_BID_PANEL; c++)
+                bids[c] = bid(scale, rules->scales[r + c], dots[c], rules->thresholds[r + c]);
+            emit(output, i, r, bids, rules->H - r < SAE_BID_PANEL ? rules->H - r : SAE_BID_PANEL);
         }
     }
 }

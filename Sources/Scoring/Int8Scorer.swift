@@ -16,7 +16,7 @@ package struct Int8Scorer: BidScorer {
     }
 
     private let packed: PackedBidRules
-    package let form: Form
+    private let form: Form
 
     package var numerics: String { "cpu-2" }
 

@@ -117,8 +117,9 @@ private struct DevicesReport: Encodable {
     init(_ rules: BidRules, _ found: Found, auto: String) throws {
         (self.rules, features, batch) = (rules.count, rules.featureCount, 64)
         (self.auto, openclFailure) = (auto, found.failure)
-        let int8 = Int8Scorer(rules)
-        try add(Row(scorer: "int8", name: "\(int8.form)"), int8, rules)
+        for form in Int8Scorer.Form.available.reversed() {
+            try add(Row(scorer: "int8", name: "\(form)"), Int8Scorer(rules, form: form), rules)
+        }
         try add(Row(scorer: "blas"), BLASScorer(rules), rules)
         try add(Row(scorer: "reference"), ReferenceScorer(rules), rules)
         for device in found.devices {

@@ -1,5 +1,8 @@
+import CAllocationCounter
 import Diagnostics
+import Dispatch
 import Scoring
+import Synchronization
 import TestSupport
 import Testing
 
@@ -56,6 +59,43 @@ import Testing
             try other.makeSession().firedRules(features, into: &fired)
                 == firedRules(in: bids, H: H, textCount: n))
         #expect(bids.contains { $0 > 0 } && bids.contains(0))
+    }
+
+    @Test(arguments: Backend.allCases)
+    func `sessions on four threads at once give the bits of one alone`(backend: Backend) throws {
+        var random = SeededRandom(seed: 54)
+        let (H, k, n) = (200, 96, 33)
+        let rules = try Made.rules(H, k: k, using: &random)
+        let features = Made.features(n, k: k, using: &random)
+        let scorer = try backend.scorer(rules)
+        let expected = try scorer.allBids(features, rules).map(\.bitPattern)
+        let equalCount = Atomic(0)
+        DispatchQueue.concurrentPerform(iterations: 4) { _ in
+            guard let session = try? scorer.makeSession() else { return }
+            for _ in 0..<20 {
+                let bids = try? session.allBids(features, rules).map(\.bitPattern)
+                equalCount.wrappingAdd(bids == expected ? 1 : 0, ordering: .relaxed)
+            }
+        }
+        #expect(equalCount.load(ordering: .relaxed) == 80)
+    }
+
+    @Test(arguments: [ScorerChoice.int8, .blas, .reference])
+    func `a batch allocates nothing once warm`(choice: ScorerChoice) throws {
+        var random = SeededRandom(seed: 55)
+        let rules = try Made.rules(300, k: 320, using: &random)
+        let features = Made.features(64, k: 320, using: &random)
+        let settings = ScorerSettings(choice: choice, cacheDirectory: Made.cacheDirectory)
+        let session = ResilientScorer(rules, settings).makeSession()
+        var fired = FiredRules(ruleCount: 300, textCapacity: 1)
+        features.withUnsafeBufferPointer { features in
+            let cold = sae_thread_allocations()
+            _ = session.fire(features, into: &fired)
+            #expect(sae_thread_allocations() > cold, "the counter counts")
+            let before = sae_thread_allocations()
+            _ = session.fire(features, into: &fired)
+            #expect(sae_thread_allocations() == before)
+        }
     }
 
     @Test(arguments: Backend.floats)

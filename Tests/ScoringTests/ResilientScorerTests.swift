@@ -65,9 +65,11 @@ import Testing
     }
 
     @Test func `auto takes int8 where no GPU is likely, and where the device is none`() throws {
+        let devices = try OpenCLDevice.all(cacheDirectory: Made.cacheDirectory)
+        let cpu = try #require(devices.first { $0.kind == .cpu }, "these tests need PoCL")
         for gpuIsLikely in [false, true] {
             let scorer = ResilientScorer(
-                rules, settings(.auto, device: "pthread"), gpuIsLikely: gpuIsLikely,
+                rules, settings(.auto, device: "\(cpu.index)"), gpuIsLikely: gpuIsLikely,
                 kernels: OpenCLScorer.shippedKernels)
             #expect(scorer.openingFailure == nil)
             expectSubstitute(scorer)
