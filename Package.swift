@@ -38,7 +38,7 @@ let http: [Target.Dependency] = [
 ]
 
 let engineRooms: [Target.Dependency] = [
-    "Models", "Programs", "Tokenization", "Vectors", "Bytes", "Diagnostics",
+    "Models", "Annealing", "Programs", "Rules", "Scoring", "Tokenization", "Vectors", "Bytes", "Diagnostics",
 ]
 
 let package = Package(
@@ -69,8 +69,8 @@ let package = Package(
         swift("Scoring", ["Vectors", "CVectorKernels", "COpenBLAS", "COpenCL", "CKernelSources", "Diagnostics"]),
         swift("Rules", ["Programs", "Bytes", "Diagnostics"]),
         swift("Annealing", ["Rules", "Programs", "Vectors", "Diagnostics"]),
-        swift("Models", ["Programs", "Scoring", "Tokenization", "Vectors", "Bytes", "Diagnostics"]),
-        swift("SAEEngine", engineRooms + ["Scoring", "CVectorKernels"]),
+        swift("Models", ["Programs", "Rules", "Scoring", "Tokenization", "Vectors", "Bytes", "Diagnostics"]),
+        swift("SAEEngine", engineRooms + ["CVectorKernels"]),
         swift("Evaluation", ["SAEEngine", "Vectors", "Bytes", "Diagnostics"]),
         swift("Fitting", ["Evaluation", "SAEEngine", "CVectorKernels"] + engineRooms),
 

@@ -1,6 +1,7 @@
 package import Bytes
 package import Diagnostics
 package import Models
+package import Rules
 package import Tokenization
 
 /// What can be wrong with the material or the options of a fit.
@@ -8,6 +9,7 @@ package enum FittingError: UserFacingError, Equatable {
     case file(FileError)
     case tokenization(TokenizationError)
     case model(ModelError)
+    case rules(RuleError)
     /// More vectors than lines: they cannot belong together.
     case tooFewTexts(texts: String, lines: Int, vectors: String, rows: Int)
     case width(vectors: String, columns: Int, expected: String)
@@ -24,6 +26,7 @@ package enum FittingError: UserFacingError, Equatable {
         case .file(let error): error.summary
         case .tokenization(let error): error.summary
         case .model(let error): error.summary
+        case .rules(let error): error.summary
         case .tooFewTexts(let texts, let lines, let vectors, let rows):
             "\(vectors) has \(rows) rows, \(texts) only \(lines) lines"
         case .width(let vectors, let columns, let expected):
@@ -44,6 +47,7 @@ package enum FittingError: UserFacingError, Equatable {
         case .file(let error): error.remedy
         case .tokenization(let error): error.remedy
         case .model(let error): error.remedy
+        case .rules(let error): error.remedy
         case .tooFewTexts: "give the text file that the vectors were captured from"
         case .width: "capture full vectors with the same teacher, or give --basis"
         case .scales: "give the scales that were written with these vectors"
@@ -58,6 +62,8 @@ package enum FittingError: UserFacingError, Equatable {
     package var category: ErrorCategory {
         switch self {
         case .file(let error): error.category
+        case .model(let error): error.category
+        case .rules(let error): error.category
         case .tokenization(let error): error.category
         case .options: .usage
         case .checkpoint: .incompatible

@@ -2,6 +2,7 @@ package import Bytes
 import Glibc
 package import Models
 import Programs
+import Rules
 import SAEEngine
 package import Tokenization
 import Vectors
@@ -17,6 +18,8 @@ package struct ModelFit {
         package var pieces: String?
         /// `.npy`, a row a piece: the teacher's vectors of the pieces alone, where the lexicon starts.
         package var start: String?
+        /// Discrete rules as text, whose phrases are fitted like pieces. Their bids may not look at the context.
+        package var phrases: String?
         /// Changed copies of held-out texts (scripts/teacher/perturb.py --of-held-out): they are scored, never fitted.
         package var contrasts: TeacherPair?
 
@@ -66,17 +69,18 @@ package struct ModelFit {
         let pieceBytes = try pieceModel(Array(lines.prefix(inputs.pairs.count)))
         let pieces = try open(pieceBytes)
         let basis = try basis(arrays, lines[0])
-        let texts = try trainingTexts(lines, arrays, pieces, basis)
+        let phrases = try phrases(pieces)
+        let texts = try trainingTexts(lines, arrays, pieces, phrases, basis)
         guard !texts.heldOut.isEmpty, texts.fitted.count >= options.batchCount else {
             throw .nothingToFit(texts: texts.fitted.count, heldOut: texts.heldOut.count)
         }
         let origin = provenance(lines, arrays, pieceBytes, texts, basis, try startArray())
         let start = ModelParameters(
-            shape: options.shape, meanings: try startRows(basis, texts, pieces), seed: options.seed)
+            shape: options.shape, meanings: withPhrases(try startRows(basis, texts, pieces), phrases), seed: options.seed)
         let parameters = try fitEpochs(
             texts, start: start, identity: digest(of: origin), checkpoint: resumes ? checkpoint : nil,
             savingTo: checkpoint)
-        return try contents(name: name, parameters, texts: texts, pieces: pieceBytes, origin: origin)
+        return try contents(name: name, parameters, phrases, texts: texts, pieces: pieceBytes, origin: origin)
     }
 
     private func fitEpochs(
@@ -119,7 +123,7 @@ package struct ModelFit {
     }
 
     private func contents(
-        name: String, _ parameters: ModelParameters, texts: TrainingTexts, pieces: [UInt8],
+        name: String, _ parameters: ModelParameters, _ phrases: RuleSet, texts: TrainingTexts, pieces: [UInt8],
         origin: [(key: String, value: String)]
     ) throws(FittingError) -> ModelContents {
         let rounded = parameters.rounded()
@@ -136,8 +140,7 @@ package struct ModelFit {
         ]
         if let contrast = shipped.contrast { provenance.append(("contrast-agreement", "\(Float(contrast.agreement))")) }
         var contents = parameters.contents(
-            name: name, temperature: options.temperature, pieceModel: pieces, pieceCount: parameters.recordCount,
-            provenance: provenance)
+            name: name, temperature: options.temperature, phrases: phrases, pieceModel: pieces, provenance: provenance)
         do throws(ModelError) {
             try Engine.recordSelfTest("The quick brown fox jumps over the lazy dog.", in: &contents)
         } catch { throw .model(error) }
@@ -240,13 +243,13 @@ extension ModelFit {
     }
 
     private func trainingTexts(
-        _ lines: [TextLines], _ arrays: [NumpyArray], _ model: PieceModel, _ basis: Matrix?
+        _ lines: [TextLines], _ arrays: [NumpyArray], _ model: PieceModel, _ phrases: RuleSet, _ basis: Matrix?
     ) throws(FittingError) -> TrainingTexts {
         var texts = TrainingTexts(dimensions: options.shape.dimensions)
         for (number, array) in arrays.enumerated() {
             observe(.stage("cutting \(array.rowCount) texts into pieces, reading their vectors"))
             let pieces = tokenize(
-                lines[number], count: array.rowCount, model: model, threadCount: options.threadCount)
+                lines[number], count: array.rowCount, model: model, phrases: phrases, threadCount: options.threadCount)
             let isWide = array.columnCount != options.shape.dimensions
             if isWide, array.columnCount != basis?.rowCount {
                 throw .width(
@@ -260,6 +263,36 @@ extension ModelFit {
             }
         }
         return texts
+    }
+
+    private func phrases(_ pieces: PieceModel) throws(FittingError) -> RuleSet {
+        var text = ""
+        if let path = inputs.phrases {
+            let file = try reading { () throws(FileError) in try MappedFile(path) }
+            text = withExtendedLifetime(file) { String(decoding: file.bytes, as: UTF8.self) }
+        }
+        let names = PieceNames((0..<UInt32(pieces.vocabularyCount)).map { pieces.piece($0) })
+        let rules: RuleSet
+        do throws(RuleError) { rules = try RuleSyntax.parse(text, names: names) } catch { throw .rules(error) }
+        guard rules.contextDimensions == 0 else {
+            throw .options("\(inputs.phrases ?? ""): a fit has no context for the bids of its rules")
+        }
+        return rules
+    }
+
+    /// The meanings of the pieces, then of the phrases: the sum of what a phrase takes the place of, nothing for one that is
+    /// added.
+    private func withPhrases(_ meanings: [Float], _ phrases: RuleSet) -> [Float] {
+        let size = options.shape.dimensions
+        var rows = meanings + [Float](repeating: 0, count: phrases.phraseCount * size)
+        for rule in phrases.rules where rule.edit == .replace {
+            guard case .sequence(let elements, gaps: _) = rule.pattern else { continue }
+            let target = (phrases.vocabularyCount + Int(rule.phrase)) * size
+            for case .record(let id) in elements where Int(id) < phrases.vocabularyCount {
+                for d in 0..<size { rows[target + d] += rows[Int(id) * size + d] }
+            }
+        }
+        return rows
     }
 
     /// Rows to start from: the pieces' own vectors × a/(a + frequency), or small random numbers without them.
@@ -314,6 +347,9 @@ extension ModelFit {
         origin.append(("start", start.map { hexadecimal(SHA256.digest(of: $0.fileBytes)) } ?? "random"))
         origin.append(("texts-fitted", "\(texts.fitted.count)"))
         origin.append(("texts-held-out", "\(texts.heldOut.count)"))
+        if let path = inputs.phrases, let file = try? MappedFile(path) {
+            origin.append(("phrases-sha256", hexadecimal(SHA256.digest(of: file.bytes))))
+        }
         origin.append(("options", options.summary))
         return origin
     }

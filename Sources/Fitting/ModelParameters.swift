@@ -1,6 +1,7 @@
 import CVectorKernels
 import Models
 package import Programs
+import Rules
 import Vectors
 
 /// All numbers of a model as floats.
@@ -86,7 +87,8 @@ package struct ModelParameters: Sendable, Equatable {
 extension ModelParameters {
     /// The numbers as a model file holds them, without the self-test.
     func contents(
-        name: String, temperature: Float, pieceModel: [UInt8], pieceCount: Int, provenance: [(key: String, value: String)]
+        name: String, temperature: Float, phrases: RuleSet, pieceModel: [UInt8],
+        provenance: [(key: String, value: String)]
     ) -> ModelContents {
         let (width, layout) = (shape.recordWidth, DenseLayout(shape))
         var packed = PackedRecords(shape: shape)
@@ -101,7 +103,7 @@ extension ModelParameters {
             name: name, records: packed, projection: rows([layout.projection], shape.dimensions),
             neighbours: Array(dense[layout.neighbours]), couplings: Array(dense[layout.couplings]),
             rules: rows([layout.rules], shape.featureCount), thresholds: Array(dense[layout.thresholds]),
-            lifts: rows([layout.lift, layout.ruleVectors], shape.dimensions), temperature: temperature,
-            pieceModel: pieceModel, pieceCount: pieceCount, provenance: provenance, selfTest: ("", []))
+            lifts: rows([layout.lift, layout.ruleVectors], shape.dimensions), phrases: phrases,
+            temperature: temperature, pieceModel: pieceModel, pieceCount: phrases.vocabularyCount, provenance: provenance, selfTest: ("", []))
     }
 }

@@ -1,6 +1,9 @@
+import Annealing
 import Bytes
 import CVectorKernels
 import Dispatch
+import Programs
+import Rules
 import Tokenization
 import Vectors
 
@@ -86,17 +89,27 @@ private let maximumPieces = Int(SAE_FIT_MAXIMUM_PIECES)
 /// Rows read and projected at a time.
 private let blockCount = 4_096
 
-/// Cuts texts into pieces, each thread a run of lines; the result does not depend on the threads.
-func tokenize(_ lines: TextLines, count: Int, model: PieceModel, threadCount: Int) -> [[UInt32]] {
+/// Cuts texts into pieces and lets discrete rules rewrite them, each thread a run of lines; the result, record ids, does
+/// not depend on the threads.
+func tokenize(
+    _ lines: TextLines, count: Int, model: PieceModel, phrases: RuleSet, threadCount: Int
+) -> [[UInt32]] {
+    let annealer = Annealer(rules: phrases)
     let results = Slots<[[UInt32]]>(count: threadCount)
     DispatchQueue.concurrentPerform(iterations: threadCount) { thread in
         var tokenizer = Tokenizer(model: model)
         var buffer = PieceBuffer()
+        var stream = ProgramStream()
+        var workspace = AnnealingWorkspace()
+        let noContext: [Float] = []
         results[thread] = (count * thread / threadCount..<count * (thread + 1) / threadCount).map { line in
             lines.bytes[lines.range(line)].withUnsafeBufferPointer {
                 _ = tokenizer.encode($0, maximumPieces: maximumPieces, into: &buffer)
             }
-            return Array(buffer.ids)
+            guard !phrases.isEmpty, buffer.count > 0 else { return Array(buffer.ids) }
+            stream.load(buffer)
+            _ = annealer.anneal(&stream, context: noContext.span, using: &workspace)
+            return Array(stream.operands.prefix(maximumPieces))
         }
     }
     return results.values.flatMap { $0 ?? [] }

@@ -1,5 +1,6 @@
 import Bytes
 package import Programs
+package import Rules
 package import Scoring
 package import Tokenization
 import Vectors
@@ -10,6 +11,8 @@ package final class Model: Sendable {
     package let tables: ModelTables
     /// K and θ of `tables`, for a scorer.
     package let contextRules: BidRules
+    /// Discrete rules over the records.
+    package let phrases: RuleSet
     package let pieces: PieceModel
     package let provenance: [(key: String, value: String)]
     package let selfTest: (text: String, vector: [Float])
@@ -49,6 +52,13 @@ package final class Model: Sendable {
         do throws(ScoringError) {
             contextRules = try BidRules(tables.rules, thresholds: tables.thresholds)
         } catch { throw .section(path: path, name: "rules", reason: error.summary) }
+        let phraseBytes = Array(try layout.section("phrases"))
+        do throws(RuleError) {
+            phrases = try RuleSet(canonicalBytes: phraseBytes)
+        } catch { throw .section(path: path, name: "phrases", reason: error.summary) }
+        guard phrases.vocabularyCount == header.pieceCount, phrases.recordCount == header.recordCount,
+            phrases.contextDimensions == 0 || phrases.contextDimensions == header.shape.contextRank
+        else { throw .section(path: path, name: "phrases", reason: "its sizes are not those of section \"shape\"") }
         let pieceBytes = try layout.section("pieces")
         do throws(TokenizationError) { pieces = try PieceModel(serialized: pieceBytes) } catch {
             throw .section(path: path, name: "pieces", reason: error.summary)

@@ -1,5 +1,6 @@
 package import Bytes
 package import Programs
+package import Rules
 package import Vectors
 
 /// All that a model file holds, before it is written.
@@ -18,6 +19,8 @@ package struct ModelContents: Sendable {
     package var thresholds: [Float]
     /// The columns of U, then the rows of V: c + H rows of D.
     package var lifts: QuantizedRows
+    /// Discrete rules over the records.
+    package var phrases: RuleSet
     /// The temperature of the gates to use.
     package var temperature: Float
     /// A serialised SentencePiece model with as many pieces.
@@ -30,24 +33,10 @@ package struct ModelContents: Sendable {
     /// A text and the vector that the model gives it: what a start checks.
     package var selfTest: (text: String, vector: [Float])
 
-    /// A bag of pieces: records whose meanings are the rows of `lexemes`, and nothing else.
-    package init(
-        name: String, lexemes: [Float], dimensions: Int, pieceModel: [UInt8],
-        provenance: [(key: String, value: String)], selfTest: (text: String, vector: [Float])
-    ) {
-        var records = PackedRecords(shape: ModelShape(dimensions: dimensions))
-        for first in stride(from: 0, to: lexemes.count, by: dimensions) {
-            records.append(lexemes[first..<first + dimensions], bias: 0)
-        }
-        let none = QuantizedRows(quantizing: [], dimensions: dimensions)
-        self.init(
-            name: name, records: records, projection: none, neighbours: [], couplings: [], rules: none, thresholds: [],
-            lifts: none, temperature: 1, pieceModel: pieceModel, pieceCount: records.count, provenance: provenance, selfTest: selfTest)
-    }
-
     package init(
         name: String, records: PackedRecords, projection: QuantizedRows, neighbours: [Float], couplings: [Float],
-        rules: QuantizedRows, thresholds: [Float], lifts: QuantizedRows, temperature: Float, pieceModel: [UInt8], pieceCount: Int,
+        rules: QuantizedRows, thresholds: [Float], lifts: QuantizedRows, phrases: RuleSet, temperature: Float,
+        pieceModel: [UInt8], pieceCount: Int,
         provenance: [(key: String, value: String)], selfTest: (text: String, vector: [Float])
     ) {
         self.name = name
@@ -58,6 +47,7 @@ package struct ModelContents: Sendable {
         self.rules = rules
         self.thresholds = thresholds
         self.lifts = lifts
+        self.phrases = phrases
         self.temperature = temperature
         self.pieceModel = pieceModel
         self.pieceCount = pieceCount
@@ -70,6 +60,7 @@ package struct ModelContents: Sendable {
         let sections = [
             ("shape", shape), ("records", records.bytes), ("project", rows(projection)),
             ("gates", floats(neighbours + couplings)), ("rules", rows(rules) + floats(thresholds)), ("lifts", rows(lifts)),
+            ("phrases", phrases.canonicalBytes),
             ("pieces", pieceModel), ("origin", origin), ("selftest", selfTestSection),
         ]
         var table = ByteWriter()

@@ -15,7 +15,7 @@
 /// `shape`: u32 × 7, D, r, s, c, H, pieces, records; f32 temperature; then the model's name in UTF-8.
 /// `records`: see `RecordTable`. `project`: P, r × D int8, then r scales. `gates`: d, 4 × s f32, then e, 2 × c f32.
 /// `rules`: K, H × (D + c) int8, then H scales, then H thresholds. `lifts`: (c + H) × D int8, then c + H scales.
-/// `pieces`: the serialised SentencePiece model. `origin`: provenance, lines `key=value` in UTF-8. `selftest`: u32 length
+/// `phrases`: the discrete rules, `RuleSet.canonicalBytes`. `pieces`: the serialised SentencePiece model. `origin`: provenance, lines `key=value` in UTF-8. `selftest`: u32 length
 /// of a text, the text, D f32: its vector.
 package enum ModelFormat {
     package static let version: UInt32 = 2
@@ -25,7 +25,7 @@ package enum ModelFormat {
     static let alignment = 64
     static let maximumSections: UInt32 = 64
     static let optionalFlag: UInt32 = 1
-    static let known = ["shape", "records", "project", "gates", "rules", "lifts", "pieces", "origin", "selftest"]
+    static let known = ["shape", "records", "project", "gates", "rules", "lifts", "phrases", "pieces", "origin", "selftest"]
     /// Sizes that a reader accepts; wide enough for any model that fits in memory.
     static let maximumVocabulary = 1 << 24
 

@@ -1,9 +1,11 @@
+import Annealing
 import Bytes
 import CVectorKernels
 import Diagnostics
 package import Models
 package import Programs
-import Scoring
+import Rules
+package import Scoring
 import Tokenization
 package import Vectors
 
@@ -16,25 +18,25 @@ package import Vectors
 /// engine.embed(TextBatch(["A cat sat on the mat."]), using: &workspace, into: &vectors)
 /// ```
 public struct Engine: Sendable {
-    /// The name of the arithmetic: it changes whenever a bit of a vector may.
-    public static let numerics = "cpu-2"
-
     package let model: Model
     let instructionSet: InstructionSet
     /// P as float32.
     private let projection: [Float]
-    private let scorer: Int8Scorer
+    package let scorer: ResilientScorer
+    /// Nil for a model without discrete rules.
+    private let annealer: Annealer?
 
     /// Opens and checks a model file.
     public init(contentsOf path: String) throws(EngineError) {
         do throws(ModelError) { self.init(model: try Model(path)) } catch { throw EngineError(error) }
     }
 
-    package init(model: Model, instructionSet: InstructionSet = .best) {
+    package init(model: Model, scorer settings: ScorerSettings = .cpu, instructionSet: InstructionSet = .best) {
         self.model = model
         self.instructionSet = instructionSet
         projection = model.tables.projection.floats
-        scorer = Int8Scorer(model.contextRules)
+        scorer = ResilientScorer(model.contextRules, settings)
+        annealer = model.phrases.isEmpty ? nil : Annealer(rules: model.phrases)
     }
 
     /// Length of a vector.
@@ -44,17 +46,20 @@ public struct Engine: Sendable {
     public var digest: [UInt8] { model.digest }
     public var vocabularyCount: Int { model.tables.vocabularyCount }
 
+    /// The name of the arithmetic: it changes whenever a bit of a vector may, also when a device fails.
+    public var numerics: String { scorer.numerics }
+
     /// Names the bits: the first 8 bytes, little-endian, of SHA-256(digest ‖ numerics name). Two engines of one
     /// generation give the same vectors.
     public var generation: UInt64 {
-        (model.digest + Array(Self.numerics.utf8)).withUnsafeBytes { bytes in
+        (model.digest + Array(numerics.utf8)).withUnsafeBytes { bytes in
             SHA256.digest(of: bytes).prefix(8).reversed().reduce(0) { $0 << 8 | UInt64($1) }
         }
     }
 
-    public func makeWorkspace() -> Workspace { 
+    public func makeWorkspace() -> Workspace {
         Workspace(tokenizer: Tokenizer(model: model.pieces), shape: model.tables.shape, session: scorer.makeSession())
-     }
+    }
 
     /// The vectors of all texts; replaces what `batch` held. Allocates nothing once workspace and batch have seen a
     /// batch of this size and their words. A text's bits depend on nothing but the text, the limits, the temperature and
@@ -118,6 +123,9 @@ public struct Engine: Sendable {
         workspace.stream.load(workspace.pieces)
         let count = workspace.stream.count
         guard count > 0 else { return RowOutcome(status: .noPieces, pieceCount: 0, isTruncated: false) }
+        if let annealer, temperature != .infinite {
+            anneal(&workspace.stream, annealer, using: &workspace.annealing, context: &workspace.gates)
+        }
         let isDirected = workspace.stream.operands.withUnsafeBufferPointer { ids in
             weigh(ids, temperature: temperature, using: &workspace.gates, into: row)
                 && couple(ids, temperature: temperature, using: &workspace.slice, place: place, sum: row)
@@ -127,6 +135,36 @@ public struct Engine: Sendable {
             return RowOutcome(status: .noDirection, pieceCount: 0, isTruncated: false)
         }
         return RowOutcome(status: .ok, pieceCount: count, isTruncated: wasCut || used.count < text.count)
+    }
+
+    /// The discrete rules (section 6): they see the context of the pieces as they were read.
+    private func anneal(
+        _ stream: inout ProgramStream, _ annealer: Annealer, using workspace: inout AnnealingWorkspace,
+        context memory: inout GateMemory
+    ) {
+        if model.phrases.contextDimensions > 0 {
+            grow(&memory.bag, to: dimensions)
+            for d in 0..<dimensions { memory.bag[d] = 0 }
+            stream.operands.withUnsafeBufferPointer {
+                sae_add_records(
+                    instructionSet.rawValue, model.tables.records.columns, $0.baseAddress, nil, $0.count,
+                    &memory.bag)
+            }
+            _ = memory.bag.withUnsafeMutableBufferPointer { bag in
+                bag.baseAddress.map { normalize($0, count: dimensions, into: $0) }
+            }
+            findContext(&memory)
+        }
+        let count = model.phrases.contextDimensions
+        _ = annealer.anneal(
+            &stream, context: memory.context.span.extracting(first: count), using: &workspace)
+    }
+
+    /// P x̂.
+    private func findContext(_ memory: inout GateMemory) {
+        let rank = model.tables.shape.contextRank
+        grow(&memory.context, to: rank)
+        sae_multiply_rows(instructionSet.rawValue, projection, rank, dimensions, memory.bag, &memory.context)
     }
 
     /// The scale rules (algorithm.md, section 3): the plain sum gives the context, the context the weights, and these the
@@ -139,12 +177,11 @@ public struct Engine: Sendable {
         sae_add_records(set, records, ids.baseAddress, nil, ids.count, row)
         guard shape.hasGates, temperature != .infinite else { return normalize(row, count: dimensions, into: row) }
         grow(&memory.bag, to: dimensions)
-        grow(&memory.context, to: shape.contextRank)
         grow(&memory.weights, to: ids.count)
         guard memory.bag.withUnsafeMutableBufferPointer({ normalize(row, count: dimensions, into: $0.baseAddress) }) else {
             return false
         }
-        sae_multiply_rows(set, projection, shape.contextRank, dimensions, memory.bag, &memory.context)
+        findContext(&memory)
         sae_gate_weights(
             set, records, memory.context, model.tables.neighbours, 1 / degrees(temperature), ids.baseAddress, ids.count,
             &memory.weights)
@@ -181,7 +218,8 @@ public struct Engine: Sendable {
     ) {
         let size = model.tables.shape.featureCount
         memory.features.withUnsafeBufferPointer { features in
-            memory.fire(UnsafeBufferPointer(rebasing: features[..<(rows.count * size)]))
+            memory.outcome = memory.session.fire(
+                UnsafeBufferPointer(rebasing: features[..<(rows.count * size)]), into: &memory.fired)
         }
         for place in 0..<rows.count where outcomes[rows.lowerBound + place].status == .ok {
             let row = vectors + place * dimensions

@@ -1,3 +1,4 @@
+import Annealing
 package import Programs
 import Scoring
 import Tokenization
@@ -7,10 +8,11 @@ public struct Workspace: ~Copyable {
     var tokenizer: Tokenizer
     var pieces = PieceBuffer()
     package internal(set) var stream = ProgramStream()
+    var annealing = AnnealingWorkspace()
     var gates = GateMemory()
     var slice: SliceMemory
 
-    init(tokenizer: consuming Tokenizer, shape: ModelShape, session: any BidSession) {
+    init(tokenizer: consuming Tokenizer, shape: ModelShape, session: ResilientSession) {
         self.tokenizer = tokenizer
         slice = SliceMemory(shape: shape, session: session)
     }
@@ -26,7 +28,7 @@ struct GateMemory {
     /// P x̂, r.
     var context: [Float] = []
     /// An entry an item.
-    package var weights: [Float] = []
+    var weights: [Float] = []
 }
 
 /// Texts whose context rules are scored together: their vectors do not depend on which.
@@ -36,24 +38,19 @@ struct SliceMemory: ~Copyable {
     var features: [Float]
     /// The context rules that fired for each of the texts.
     var fired: FiredRules
-    let session: any BidSession
+    let session: ResilientSession
+    /// How the last texts were scored.
+    var outcome: ScoringOutcome?
     /// Rows of `ModelTables.lifts`, and what they are multiplied by, of one text: first the features z, then the rules that
     /// fired.
     var liftRows: [UInt32]
     var liftWeights: [Float]
 
-    init(shape: ModelShape, session: any BidSession) {
+    init(shape: ModelShape, session: ResilientSession) {
         self.session = session
         fired = FiredRules(ruleCount: shape.ruleCount, textCapacity: Self.textCount)
         features = [Float](repeating: 0, count: Self.textCount * shape.featureCount)
         liftRows = [UInt32](repeating: 0, count: shape.couplingCount + shape.ruleCount)
         liftWeights = [Float](repeating: 0, count: shape.couplingCount + shape.ruleCount)
-    }
-
-    /// Scores the context rules of texts by their features, n × k.
-    mutating func fire(_ features: UnsafeBufferPointer<Float>) {
-        do throws(ScoringError) { try session.fire(features, into: &fired) } catch {
-            preconditionFailure("the CPU's scorer does not fail")
-        }
     }
 }

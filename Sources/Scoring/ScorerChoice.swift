@@ -14,6 +14,9 @@ package struct ScorerSettings: Sendable {
     package var device: String
     package var cacheDirectory: KernelCacheDirectory
 
+    /// int8 on the CPU, which needs nothing of the machine.
+    package static let cpu = ScorerSettings(choice: .int8, cacheDirectory: KernelCacheDirectory(path: ""))
+
     package init(choice: ScorerChoice = .auto, device: String = "auto", cacheDirectory: KernelCacheDirectory)
     {
         self.choice = choice

@@ -138,6 +138,9 @@ struct FitLexiconCommand: ParsableCommand {
             valueName: "file"))
     var contrasts: [String] = []
 
+    @Option(help: ArgumentHelp("Discrete rules, as text; their phrases are fitted like pieces.", valueName: "file"))
+    var phrases: String?
+
     @Option(help: "Pieces in the vocabulary.")
     var vocabulary = FittingOptions().vocabularyCount
 
@@ -183,6 +186,7 @@ struct FitLexiconCommand: ParsableCommand {
             inputs.pairs.append(TeacherPair(texts: also[index], vectors: also[index + 1]))
         }
         if contrasts.count == 2 { inputs.contrasts = TeacherPair(texts: contrasts[0], vectors: contrasts[1]) }
+        inputs.phrases = phrases
         inputs.basis = basis
         inputs.pieces = pieces
         inputs.start = start

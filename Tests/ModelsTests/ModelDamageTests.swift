@@ -44,7 +44,7 @@ import Vectors
             }
             #expect(offset % 64 == 0)
         }
-        #expect(count == 9)
+        #expect(count == 10)
     }
 
     @Test func `a file cut anywhere is refused`() {
@@ -67,7 +67,7 @@ import Vectors
     }
 
     @Test func `a flipped bit names the section that it is in`() throws {
-        let names = ["shape", "records", "project", "gates", "rules", "lifts", "pieces", "origin", "selftest"]
+        let names = ["shape", "records", "project", "gates", "rules", "lifts", "phrases", "pieces", "origin", "selftest"]
         for (index, name) in names.enumerated() {
             let (offset, length) = Self.file.withUnsafeBytes {
                 (
@@ -97,7 +97,7 @@ import Vectors
     }
 
     @Test func `a flipped bit in header or table is refused`() {
-        for place in 0..<64 + 9 * 32 {
+        for place in 0..<64 + 10 * 32 {
             var bytes = Self.file
             bytes[place] ^= 1 << (place % 8)
             #expect(failure(bytes) != nil, "byte \(place)")
@@ -107,7 +107,7 @@ import Vectors
     @Test func `sections that do not fit together are refused by name`() {
         var contents = TinyModel.contents
         contents.pieceCount = 3
-        guard case .section(_, "pieces", _) = failure(contents.serialized()) else {
+        guard case .section(_, "phrases", _) = failure(contents.serialized()) else {
             Issue.record("600 pieces where 3 are announced were not refused")
             return
         }

@@ -76,7 +76,7 @@ import Vectors
     @Test func `a flipped bit anywhere is refused, and names the section`() throws {
         let bytes = TinyModel.contents.serialized()
         let model = try Model(TinyModel.write(in: folder))
-        #expect(model.sections.map(\.name) == ["shape", "records", "project", "gates", "rules", "lifts", "pieces", "origin", "selftest"])
+        #expect(model.sections.map(\.name) == ["shape", "records", "project", "gates", "rules", "lifts", "phrases", "pieces", "origin", "selftest"])
         var random = SeededRandom(seed: 4)
         for _ in 0..<60 {
             let position = Int.random(in: 8..<bytes.count, using: &random)

@@ -1,5 +1,6 @@
 import Models
 import Programs
+import Rules
 import TestSupport
 import Testing
 import Vectors
@@ -20,10 +21,12 @@ import Vectors
         while records.count < TinyModel.contents.pieceCount { records.append(row([]) + row([]) + row([]), bias: 0) }
         records.append(row([0, 3]) + row([]) + row([]), bias: 0)
         let none = QuantizedRows(quantizing: [], dimensions: 16)
+        guard let phrases = try? RuleSet(vocabularyCount: TinyModel.contents.pieceCount, phraseCount: 1) else { return nil }
         let contents = ModelContents(
             name: "machine", records: records, projection: none, neighbours: [], couplings: row([0.5], 32),
             rules: QuantizedRows(quantizing: row([], 16 * 32), dimensions: 32), thresholds: row([]),
-            lifts: QuantizedRows(quantizing: row([10], 16 * 16) + row([0, 7], 16 * 16), dimensions: 16), temperature: 1,
+            lifts: QuantizedRows(quantizing: row([10], 16 * 16) + row([0, 7], 16 * 16), dimensions: 16),
+            phrases: phrases, temperature: 1,
             pieceModel: TinyModel.pieceModel, pieceCount: TinyModel.contents.pieceCount, provenance: [],
             selfTest: ("", row([])))
         return try? Model(contents)

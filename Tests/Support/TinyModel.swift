@@ -1,5 +1,6 @@
 package import Models
 package import Programs
+package import Rules
 import SAEEngine
 import Tokenization
 import Vectors
@@ -22,6 +23,29 @@ package enum TinyModel {
     package static let shape = ModelShape(
         dimensions: dimensions, contextRank: 32, neighbourRank: 16, couplingCount: 32, ruleCount: 96)
 
+    /// Three phrases over words of the generated texts: two replace a pair, one is added, and its bid looks at the context.
+    package static let phrases: RuleSet = {
+        do {
+            let model = try PieceModel(serialized: pieceModel)
+            func last(_ word: String) -> PatternElement {
+                .record(Array(word.utf8).withUnsafeBufferPointer { model.encodeByLibrary($0) }.last ?? 0)
+            }
+            func first(_ word: String) -> PatternElement {
+                .record(Array(word.utf8).withUnsafeBufferPointer { model.encodeByLibrary($0) }.first ?? 0)
+            }
+            let context = (0..<32).map { Float($0 % 5) / 4 - 0.5 }
+            return try RuleSet(
+                vocabularyCount: model.vocabularyCount, phraseCount: 3, contextDimensions: 32,
+                rules: [
+                    Rule(.adjacent([last("the"), first("cat")]), .replace, phrase: 0, worth: 1),
+                    Rule(.adjacent([last("the"), first("river")]), .replace, phrase: 1, worth: 1.5),
+                    Rule(
+                        .sequence([first("the"), first("the")], gaps: [3]), .add, phrase: 2, worth: 0.1, coefficient: 0.2,
+                        context: context),
+                ])
+        } catch { preconditionFailure("the tiny model's phrases are no rules: \(error)") }
+    }()
+
     package static let contents: ModelContents = {
         var random = SeededRandom(seed: 2)
         func numbers(_ count: Int, _ range: ClosedRange<Float>) -> [Float] {
@@ -29,7 +53,7 @@ package enum TinyModel {
         }
         let count = (try? PieceModel(serialized: pieceModel))?.vocabularyCount ?? 0
         var records = PackedRecords(shape: shape)
-        for _ in 0..<count {
+        for _ in 0..<count + phrases.phraseCount {
             records.append(numbers(shape.recordElementCount, -1...1), bias: Float.random(in: -1...1, using: &random))
         }
         func rows(_ count: Int, _ columns: Int, _ range: ClosedRange<Float>) -> QuantizedRows {
@@ -39,7 +63,7 @@ package enum TinyModel {
             name: "tiny", records: records, projection: rows(shape.contextRank, dimensions, -1...1),
             neighbours: numbers(4 * shape.neighbourRank, -1...1), couplings: numbers(2 * shape.couplingCount, -1...1),
             rules: rows(shape.ruleCount, shape.featureCount, -0.1...0.1), thresholds: numbers(shape.ruleCount, -0.05...0.1),
-            lifts: rows(shape.couplingCount + shape.ruleCount, dimensions, -0.5...0.5), temperature: 1.25,
+            lifts: rows(shape.couplingCount + shape.ruleCount, dimensions, -0.5...0.5), phrases: phrases, temperature: 1.25,
             pieceModel: pieceModel, pieceCount: count, provenance: [("seed", "2")], selfTest: ("", []))
         do { try Engine.recordSelfTest("The cat watches the river.", in: &contents) } catch {
             preconditionFailure("the tiny model cannot be opened: \(error)")

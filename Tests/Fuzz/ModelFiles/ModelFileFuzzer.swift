@@ -3,6 +3,7 @@ import CFuzzDriver
 import Glibc
 import Models
 import Programs
+import Rules
 import SAEEngine
 import Tokenization
 import Vectors
@@ -36,10 +37,14 @@ private let original: [UInt8] = {
             QuantizedRows(quantizing: numbers(count * columns), dimensions: columns)
         }
         var records = PackedRecords(shape: shape)
-        for _ in 0..<count { records.append(numbers(shape.recordElementCount), bias: 0.5) }
+        for _ in 0...count { records.append(numbers(shape.recordElementCount), bias: 0.5) }
         var contents = ModelContents(
             name: "fuzz", records: records, projection: rows(16, 16), neighbours: numbers(64), couplings: numbers(32),
-            rules: rows(16, 32), thresholds: numbers(16), lifts: rows(32, 16), temperature: 1, pieceModel: pieces,
+            rules: rows(16, 32), thresholds: numbers(16), lifts: rows(32, 16),
+            phrases: try RuleSet(
+                vocabularyCount: count, phraseCount: 1,
+                rules: [Rule(.adjacent(records: 260, 261), .replace, phrase: 0, worth: 1)]),
+            temperature: 1, pieceModel: pieces,
             pieceCount: count, provenance: [("seed", "1")], selfTest: ("", []))
         try Engine.recordSelfTest("the river", in: &contents)
         return contents.serialized()
@@ -73,7 +78,7 @@ private func repair(_ file: inout [UInt8]) {
     func store(_ crc: UInt32, _ offset: Int) {
         withUnsafeBytes(of: crc.littleEndian) { for (index, byte) in $0.enumerated() { file[offset + index] = byte } }
     }
-    for entry in 0..<9 where entry != 6 {
+    for entry in 0..<10 where entry != 7 {
         let at = 64 + entry * 32
         let (offset, length) = file.withUnsafeBytes {
             (
@@ -85,5 +90,5 @@ private func repair(_ file: inout [UInt8]) {
         store(file[Int(offset)..<Int(offset + length)].withUnsafeBytes { crc32c($0) }, at + 12)
     }
     let head = file[..<24].withUnsafeBytes { crc32c($0) }
-    store(file[28..<64 + 9 * 32].withUnsafeBytes { crc32c($0, seed: head) }, 24)
+    store(file[28..<64 + 10 * 32].withUnsafeBytes { crc32c($0, seed: head) }, 24)
 }
