@@ -115,8 +115,7 @@ let package = Package(
         tests(
             "Service",
             [
-                "TestPeers", "Daemon", "Transport", "Wire", "Messages", "SAEClient", "SAEEngine", "Bytes", "CPosix",
-                protobuf,
+                "TestPeers", "Daemon", "Transport", "Wire", "Messages", "SAEClient", "SAEEngine", "Models", "Bytes", protobuf,
             ]),
         tests("Command", ["Models", "Vectors", "Bytes", "Evaluation", "SAEEngine"]),
         tests("Project", ["Bytes"]),

@@ -356,7 +356,7 @@ def main():
     parser.add_argument("--raw", action="store_true", help="embed: print the attachment in hexadecimal")
     parser.add_argument("method", nargs="?", choices=["embed", "similarity", "tokenize", "info", "health", "ping"])
     parser.add_argument("texts", nargs="*")
-    options = parser.parse_args()
+    options = parser.parse_intermixed_args()
     if options.check_vectors:
         wrong = check_vectors(pathlib.Path(__file__).parent / "vectors")
         print("\n".join(wrong) if wrong else "all golden frames agree")

@@ -60,7 +60,7 @@ final class Lane: @unchecked Sendable {
         handshakes.removeAll { !$0.isInHandshake }
         forEach { $0.tick(now) }
         // Buffers exhausted: of the connections that are stuck, the one that holds most goes [Redis].
-        if service.admission.wasShort(now) {
+        if service.admission.isShort(now) {
             let stuck = connections.values.filter { $0.isStuck(now) }
             stuck.max { $0.stuckBytes < $1.stuckBytes }?.evict()
         }

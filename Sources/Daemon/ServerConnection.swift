@@ -37,8 +37,8 @@ final class ServerConnection: @unchecked Sendable {
     private var pinged: UInt64?
     private var lastFrame: UInt64
     private var frameCount: UInt64 = 0
-    /// Payloads and reservations of `open` and `abandoned`.
-    private var heldBytes = 0
+    /// Payloads and reservations of `open` and `abandoned`, and the reservations alone.
+    private var heldBytes = 0, reservedBytes = 0
     private var accounted = 0
     /// The peer is not read for the moment, because of what it makes us hold.
     private var isHeldBack = false
@@ -179,7 +179,7 @@ final class ServerConnection: @unchecked Sendable {
             guard call.method.isQueued else {
                 let answer = try service.methods.answer(call, state: service.admission.serviceState)
                 try service.admission.checkOutput(
-                    answerBytes: answer.message.count, connectionBytes: heldBytes + socket.outboxBytes)
+                    answerBytes: answer.message.count, connectionBytes: reservedBytes + socket.outboxBytes)
                 send(answer.frame(stream: call.stream, withCRC: call.usesCRC), endOf: call.stream)
                 service.ended(call.method, transport, .ok, since: now)
                 return
@@ -190,10 +190,10 @@ final class ServerConnection: @unchecked Sendable {
             guard clock < arrived.deadline else { throw Failure(.deadlineExceeded, "the deadline has passed") }
             try service.admission.reserve(
                 texts: request.lengths.count, pieces: request.estimatedPieceCount,
-                answerBytes: request.answerBytes, connectionBytes: heldBytes + socket.outboxBytes,
+                answerBytes: request.answerBytes, connectionBytes: reservedBytes + socket.outboxBytes,
                 remaining: arrived.deadline - clock)
             open[call.stream] = request
-            heldBytes += request.heldBytes
+            hold(request, 1)
             // Counted in `reserve`; the next `settle` adds the payload.
             accounted += request.answerBytes
             service.metrics.requestTexts.observe(request.lengths.count)
@@ -213,7 +213,7 @@ final class ServerConnection: @unchecked Sendable {
         switch outcome {
         case .answered(let buffers) where now < request.deadline:
             open[request.stream] = nil
-            heldBytes -= request.heldBytes
+            hold(request, -1)
             send(buffers, endOf: request.stream)
             service.answered(request)
         case .failed(let failure): fail(request, failure)
@@ -239,9 +239,15 @@ final class ServerConnection: @unchecked Sendable {
         if service.scheduler.remove(request, from: queue) { letGo(request) }
     }
 
+    /// Adds what a request holds to the sums, or takes it away.
+    private func hold(_ request: Request, _ sign: Int) {
+        heldBytes += sign * request.heldBytes
+        reservedBytes += sign * request.answerBytes
+    }
+
     private func letGo(_ request: Request) {
         abandoned[request.stream] = nil
-        heldBytes -= request.heldBytes
+        hold(request, -1)
         state.release(stream: request.stream)
     }
 
@@ -347,7 +353,7 @@ final class ServerConnection: @unchecked Sendable {
             close(.deadlineExceeded, reason: "frame_timeout")
         } else if !state.isOpen, now >= created + limits.handshakeTimeout.nanoseconds {
             close(.deadlineExceeded, reason: "handshake_timeout")
-        } else if open.isEmpty, socket.outboxBytes == 0 {
+        } else if open.isEmpty, socket.outboxBytes == 0, !state.isInsideFrame {
             checkQuietTimes(now)
         } else {
             checkStall(now)

@@ -85,6 +85,7 @@ package final class Service: Sendable {
     }
 
     var lanes: [Lane] { laneStore.withLock { $0 } }
+    package var ioQueueCount: Int { lanes.count }
 
     /// Where frames are taken: with the ports that the kernel chose.
     package var endpoints: [Endpoint] { listeners.withLock { $0.map(\.endpoint) } }

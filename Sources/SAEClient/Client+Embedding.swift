@@ -102,6 +102,7 @@ extension Client {
         let frame = try await call(.embed, message: wireBytes(request), attachment: attachment, timeout: timeout)
         guard let response = wireMessage(Sae_V1_EmbedResponse.self, frame.message),
             Int(response.count) == portion.texts.count, response.encoding == request.encoding,
+            response.errors.allSatisfy({ $0.index < response.count }),
             frame.attachment.count
                 == Int(response.count) * encoding.rowBytes(dimensions: Int(response.dimensions))
         else { throw Self.malformed }

@@ -69,7 +69,7 @@ final class Link: @unchecked Sendable {
                 opening = continuation
                 openingDeadline = monotonicNanoseconds() + nanoseconds(timeout)
                 do throws(TransportError) {
-                    let socket = try Socket.connecting(to: endpoint)
+                    let socket = try Socket.connecting(to: endpoint, timeout: max(timeout, .milliseconds(1)))
                     begin(socket)
                 } catch {
                     end(ClientError(.unavailable, error.summary, isRefused: true))

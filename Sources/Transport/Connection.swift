@@ -148,7 +148,14 @@ package final class Connection: @unchecked Sendable {
         pauseReading()
         let ended = onEnd
         onEnd = nil
-        ended?(count == 0 ? .endOfInput : .reset)
+        ended?(count == 0 && !isHungUp ? .endOfInput : .reset)
+    }
+
+    /// The peer of a Unix socket has closed, and not only stopped to send: no answer has anybody to go to. (TCP tells
+    /// that only to who sends.)
+    private var isHungUp: Bool {
+        var state = pollfd(fd: descriptor, events: 0, revents: 0)
+        return poll(&state, 1, 0) > 0 && state.revents & Int16(POLLHUP) != 0
     }
 
     private func writeOnce() {

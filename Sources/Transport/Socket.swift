@@ -43,15 +43,23 @@ package struct Socket: ~Copyable {
         return socket
     }
 
-    /// Connects, waiting at most as long as the kernel does, and makes the socket non-blocking.
-    package static func connecting(to endpoint: Endpoint) throws(TransportError) -> Socket {
+    /// Connects and makes the socket non-blocking. Waits at most `timeout`, to the millisecond; 0 is as long as the
+    /// kernel does.
+    package static func connecting(
+        to endpoint: Endpoint, timeout: Duration = .zero
+    ) throws(TransportError) -> Socket {
         let socket = try Socket(family: endpoint.family, for: endpoint, isBlocking: true)
+        let (seconds, attoseconds) = timeout.components
+        var patience = timeval(tv_sec: Int(seconds), tv_usec: Int(attoseconds / 1_000_000_000_000))
+        // connect(2) obeys the time-out for sending.
+        setsockopt(socket.number, SOL_SOCKET, SO_SNDTIMEO, &patience, socklen_t(MemoryLayout<timeval>.size))
         var result: Int32
         repeat {
             result = try endpoint.withAddress { connect(socket.number, $0, $1) }
         } while result != 0 && errno == EINTR
         guard result == 0 else {
-            throw .system(operation: "connect to", endpoint: endpoint.description, errno: errno)
+            let isLate = errno == EINPROGRESS || errno == EAGAIN
+            throw .system(operation: "connect to", endpoint: endpoint.description, errno: isLate ? ETIMEDOUT : errno)
         }
         _ = sae_set_nonblocking(socket.number)
         if case .tcp = endpoint { socket.enable(Int32(TCP_NODELAY), level: Int32(IPPROTO_TCP)) }

@@ -32,25 +32,25 @@ package final class RawPeer {
         return peer
     }
 
-    /// Sends all of `bytes`; false when the server takes no more of them, because it closed or for `seconds`.
+    /// Sends `bytes` until the server has closed or has taken none for `seconds`; how many it has taken.
     @discardableResult
-    package func send(_ bytes: [UInt8], within seconds: Double = 5) async throws -> Bool {
+    package func send(_ bytes: [UInt8], within seconds: Double = 5) async throws -> Int {
         var rest = bytes[...]
-        let deadline = ContinuousClock.now + .seconds(seconds)
+        var deadline = ContinuousClock.now + .seconds(seconds)
         while !rest.isEmpty {
             let count = rest.withUnsafeBytes {
                 Glibc.send(socket.number, $0.baseAddress, $0.count, Int32(MSG_NOSIGNAL))
             }
             if count >= 0 {
                 rest = rest.dropFirst(count)
-            } else if errno == EAGAIN {
-                guard ContinuousClock.now < deadline else { return false }
+                deadline = ContinuousClock.now + .seconds(seconds)
+            } else if errno == EAGAIN, ContinuousClock.now < deadline {
                 try await Task.sleep(for: .milliseconds(1))
             } else {
-                return false
+                break
             }
         }
-        return true
+        return bytes.count - rest.count
     }
 
     /// The next frame; nil once the server has ended the connection.

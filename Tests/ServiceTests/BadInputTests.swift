@@ -40,7 +40,7 @@ struct HostileCase: Sendable, CustomTestStringConvertible {
 }
 
 /// The table "what ends a connection, and what does not" of proto-spec, over real sockets.
-@Suite struct BadInputTests {
+@Suite(.serialized) struct BadInputTests {
     private static let limit = 65_536
     private static let dog = embedRequest(1, ["a dog"])
     private static let ping = frame(.ping, attachment: [UInt8](repeating: 7, count: 8))

@@ -71,6 +71,7 @@ final class ServiceFixture: Sendable {
             while !isOver.mutex.withLock({ $0 }) || rounds == 0 {
                 #expect(try await client.embed(texts).vectors.map(\.bitPattern) == expected)
                 rounds += 1
+                try await Task.sleep(for: .milliseconds(2))
             }
             return rounds
         }()

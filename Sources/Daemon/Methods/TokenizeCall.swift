@@ -12,11 +12,22 @@ final class TokenizeCall: Request, @unchecked Sendable {
     private let wantSpans: Bool
     private let generation: UInt64
     private let limits: TextLimits
+    private let peerMaximumFrameBytes: Int
     private let results: Mutex<[Sae_V1_TextPieces]>
     private let notes = Mutex(RowNotes())
+    private let growth = Mutex(Growth())
 
-    /// Most bytes of an answer: a piece is at least a byte of text, and an id, a span and its text take up to
-    /// 20 bytes beside it.
+    /// How large the answer has become, and what was reserved beyond `answerBytes`.
+    private struct Growth {
+        var bytes = 256
+        var reserved = 0
+        /// Why there will be no answer.
+        var failure: Failure?
+    }
+
+    /// Bytes of an answer where a piece is at least a byte of text, and an id, a span and its text take up to 20 bytes
+    /// beside it. Normalisation makes eleven characters of some that take three bytes, so that an answer can grow
+    /// beyond: then more is reserved as it grows.
     static func answerBytes(_ request: Sae_V1_TokenizeRequest) -> Int {
         let bytes = request.lengths.reduce(0) { $0 + Int($1) }
         return bytes * (request.wantText || request.wantSpans ? 20 : 4) + 64 * request.lengths.count + 256
@@ -30,14 +41,18 @@ final class TokenizeCall: Request, @unchecked Sendable {
         wantSpans = request.wantSpans
         self.limits = limits
         self.generation = generation
+        peerMaximumFrameBytes = Int(connection.peerMaximumFrameBytes)
         results = Mutex([Sae_V1_TextPieces](repeating: .init(), count: request.lengths.count))
         super.init(
             arrived, on: connection, texts: texts, lengths: request.lengths,
             answerBytes: Self.answerBytes(request))
     }
 
+    deinit { connection.service.admission.account(-growth.withLock { $0.reserved }) }
+
     override func compute(_ range: Range<Int>, at desk: Desk) {
-        for index in range where !isStopped {
+        for index in range {
+            guard !isInVain, growth.withLock({ $0.failure == nil }) else { return }
             guard Int(lengths[index]) <= limits.maximumTextBytes else {
                 note(index, .tooManyBytes)
                 continue
@@ -55,7 +70,37 @@ final class TokenizeCall: Request, @unchecked Sendable {
             pieces.ids = ids
             if wantText { pieces.pieces = ids.map { Data(desk.piece($0)) } }
             if wantSpans { (pieces.begins, pieces.ends) = (begins, ends) }
-            results.withLock { $0[index] = pieces }
+            if grow(by: size(of: pieces)) { results.withLock { $0[index] = pieces } }
+        }
+    }
+
+    /// Most bytes that the pieces of one text take in the answer.
+    private func size(of pieces: Sae_V1_TextPieces) -> Int {
+        let spellings = pieces.pieces.reduce(0) { $0 + $1.count + 6 }
+        return 5 * (pieces.ids.count + pieces.begins.count + pieces.ends.count) + spellings + 32
+    }
+
+    /// Makes room for more of the answer; false when there is none.
+    private func grow(by bytes: Int) -> Bool {
+        let admission = connection.service.admission
+        return growth.withLock { growth in
+            growth.bytes += bytes
+            guard growth.bytes <= peerMaximumFrameBytes else {
+                growth.failure = Failure(
+                    .invalidArgument, "the answer is over what the client accepts", limit: "client.max_frame_bytes",
+                    value: UInt64(peerMaximumFrameBytes))
+                return false
+            }
+            let missing = growth.bytes - answerBytes - growth.reserved
+            guard missing > 0 else { return true }
+            do throws(Failure) {
+                try admission.extend(by: max(missing, 65_536))
+                growth.reserved += max(missing, 65_536)
+                return true
+            } catch {
+                growth.failure = error
+                return false
+            }
         }
     }
 
@@ -65,6 +110,7 @@ final class TokenizeCall: Request, @unchecked Sendable {
     }
 
     override func answer() throws(Failure) -> Answer {
+        if let failure = growth.withLock({ $0.failure }) { throw failure }
         let notes = notes.withLock { $0 }
         countTexts(lengths.count, notes)
         var response = Sae_V1_TokenizeResponse()

@@ -41,14 +41,11 @@ final class Admission: Sendable {
 
     /// Bytes now counted against `limits.max_buffer_bytes`.
     var bufferedBytes: Int { buffered.load(ordering: .relaxed) }
-    func account(_ change: Int) {
-        let now = buffered.wrappingAdd(change, ordering: .relaxed).newValue
-        if now >= configuration.maximumBufferBytes { noteShort() }
-    }
+    func account(_ change: Int) { buffered.wrappingAdd(change, ordering: .relaxed) }
     /// No room is left for bytes of frames that are not whole.
     var isFull: Bool { bufferedBytes >= configuration.maximumBufferBytes }
-    /// Within the last ticks the buffers were too full for something.
-    func wasShort(_ now: UInt64) -> Bool { now < lastShort.load(ordering: .relaxed) + 300_000_000 }
+    /// The buffers are full, or within the last ticks were too full for something.
+    func isShort(_ now: UInt64) -> Bool { isFull || now < lastShort.load(ordering: .relaxed) + 300_000_000 }
     private func noteShort() { lastShort.store(monotonicNanoseconds(), ordering: .relaxed) }
 
     /// What a queue of now would make a new request wait.
@@ -69,6 +66,17 @@ final class Admission: Sendable {
     func checkOutput(answerBytes: Int, connectionBytes: Int) throws(Failure) {
         guard connectionBytes + answerBytes <= configuration.maximumConnectionOutputBytes else {
             throw refusal("limits.max_connection_output_bytes", configuration.maximumConnectionOutputBytes)
+        }
+    }
+
+    /// Accounts for more of an answer that outgrows what was reserved for it.
+    func extend(by bytes: Int) throws(Failure) {
+        guard buffered.wrappingAdd(bytes, ordering: .relaxed).newValue <= configuration.maximumBufferBytes else {
+            buffered.wrappingSubtract(bytes, ordering: .relaxed)
+            noteShort()
+            var failure = refusal("limits.max_buffer_bytes", configuration.maximumBufferBytes)
+            failure.isRefused = false
+            throw failure
         }
     }
 

@@ -1,0 +1,158 @@
+import Daemon
+import Messages
+import SAEClient
+import SwiftProtobuf
+import TestPeers
+import TestSupport
+import Testing
+import Wire
+
+/// Who is let in, and in which order.
+@Suite(.serialized) struct AdmissionTests {
+    struct Overload: Sendable, CustomTestStringConvertible {
+        var testDescription: String { limit }
+        var limit: String
+        var texts: [String]
+        var configure: @Sendable (inout Configuration) -> Void
+    }
+
+    @Test(arguments: [
+        Overload(limit: "queue.max_texts", texts: ["a", "b", "c", "d", "e"]) { $0.queueMaximumTexts = 4 },
+        Overload(limit: "queue.max_pieces", texts: [String](repeating: "x", count: 400)) { $0.queueMaximumPieces = 100 },
+        Overload(limit: "limits.max_connection_output_bytes", texts: [String](repeating: "a", count: 70)) {
+            $0.maximumConnectionOutputBytes = 65_536
+        },
+        Overload(limit: "limits.max_buffer_bytes", texts: [String](repeating: "a", count: 1_000)) {
+            $0.maximumBufferBytes = 1_048_576
+        },
+    ])
+    func `overload is refused at once with its limit and a time to come back`(_ overload: Overload) async throws {
+        let fixture = try ServiceFixture(overload.configure)
+        let peer = try await RawPeer.greeted(fixture.tcpEndpoint)
+        try await peer.send(embedRequest(1, overload.texts))
+        let frame = try #require(try await peer.frame())
+        #expect(words(frame) == "END 1 RESOURCE_EXHAUSTED refused \(overload.limit)")
+        let status = try #require(wireMessage(Sae_V1_Status.self, frame.message))
+        #expect((10...1_000).contains(status.retryAfterMs))
+        let metrics = fixture.metrics
+        #expect(metrics.requestCount(.embed, code: 8) == 1 && metrics.refusals[overload.limit].value == 1)
+        #expect(
+            await eventually {
+                fixture.log.contains { $0.contains("\"event\":\"refused\"") && $0.contains(overload.limit) }
+            })
+        // Nothing stays reserved for what was refused.
+        #expect(fixture.metric("sae_buffer_bytes") == 0)
+        try await peer.send(embedRequest(3, ["a"]))
+        #expect(try await peer.words() == "message")
+    }
+
+    @Test func `a request that would wait too long is refused now`() async throws {
+        let fixture = try ServiceFixture {
+            PressureTests.slowDown(&$0)
+            $0.queueMaximumWait = .milliseconds(1)
+            $0.batchMaximumTexts = 10
+        }
+        let first = try await RawPeer.greeted(fixture.unixEndpoint)
+        try await first.send(embedRequest(1, PressureTests.slowTexts(10, bytes: 4_000)))
+        #expect(try await first.words() == "message")
+        // The time that a piece takes is known by now.
+        try await first.send(embedRequest(3, PressureTests.slowWork))
+        #expect(await eventually { fixture.metric("sae_queue_texts") > 0 })
+        let second = try await RawPeer.greeted(fixture.unixEndpoint)
+        try await second.send(embedRequest(1, ["x"]))
+        #expect(try await second.words() == "END 1 RESOURCE_EXHAUSTED refused queue.max_wait_ms")
+        try await first.send(frame(.cancel, stream: 3))
+        #expect(try await first.words() == "END 3 CANCELLED")
+    }
+
+    @Test func `streams over the limit are refused and counted`() async throws {
+        let (fixture, peer) = try await busyFixture { $0.maximumStreamsPerConnection = 2 }
+        try await peer.send(embedRequest(3, ["x"]) + embedRequest(5, ["x"]))
+        let said = try await peer.words()
+        #expect(said == "END 5 RESOURCE_EXHAUSTED refused limits.max_streams_per_connection")
+        #expect(fixture.metrics.requestCount(.embed, code: 8) == 1)
+        #expect(fixture.metric("sae_refusals_total{limit=\"limits.max_streams_per_connection\"}") == 1)
+        for stream: UInt32 in [1, 3] { try await peer.send(frame(.cancel, stream: stream)) }
+    }
+
+    @Test func `calls that the protocol's rules end are counted by method and code`() async throws {
+        let fixture = try ServiceFixture { $0.maximumFrameBytes = 65_536 }
+        let peer = try await RawPeer.greeted(fixture.unixEndpoint)
+        try await peer.send(request(1, method: 99) + request(3, method: 1, flags: []))
+        try await peer.send(embedRequest(5, [[UInt8](repeating: 97, count: 70_000)]))
+        #expect(
+            try await peer.words(3) == [
+                "END 1 UNIMPLEMENTED", "END 3 UNIMPLEMENTED", "END 5 INVALID_ARGUMENT limits.max_frame_bytes",
+            ])
+        #expect(fixture.metrics.requestCount(.unknown, code: 12) == 1)
+        #expect(fixture.metrics.requestCount(.embed, code: 12) == 1)
+        #expect(fixture.metrics.requestCount(.embed, code: 3) == 1)
+    }
+
+    /// A daemon whose only worker is busy for a while with one slice, so that what comes next queues up.
+    private func busyFixture(
+        _ configure: (inout Configuration) -> Void = { _ in }
+    ) async throws -> (ServiceFixture, RawPeer) {
+        let fixture = try ServiceFixture {
+            PressureTests.slowDown(&$0)
+            configure(&$0)
+        }
+        let peer = try await RawPeer.greeted(fixture.unixEndpoint)
+        try await peer.send(embedRequest(1, PressureTests.slowWork))
+        #expect(await eventually { fixture.metric("sae_streams{transport=\"unix\"}") == 1 })
+        return (fixture, peer)
+    }
+
+    /// How long the next request that is answered has waited, in microseconds.
+    private func wait(of peer: RawPeer) async throws -> UInt32 {
+        let frame = try #require(try await peer.frame(within: 30))
+        return try #require(wireMessage(Sae_V1_EmbedResponse.self, frame.message)).queueUs
+    }
+
+    @Test func `a small request is not behind all that another connection has waiting`() async throws {
+        let (fixture, blocker) = try await busyFixture()
+        let greedy = try await RawPeer.greeted(fixture.unixEndpoint)
+        let modest = try await RawPeer.greeted(fixture.unixEndpoint)
+        let slow = PressureTests.slowTexts(20, bytes: 4_000)
+        try await greedy.send((0..<50).flatMap { embedRequest(UInt32(2 * $0 + 1), slow) })
+        try await modest.send(embedRequest(1, ["x"]))
+        let blocked = try await wait(of: blocker)
+        let modestWait = try await wait(of: modest)
+        var greedyWaits: [UInt32] = []
+        for _ in 0..<50 { greedyWaits.append(try await wait(of: greedy)) }
+        // Both waited for the busy worker; then the small one for a slice or two, and not for fifty requests.
+        #expect(blocked < greedyWaits[0])
+        #expect(modestWait < greedyWaits[10], "\(modestWait) \(greedyWaits)")
+    }
+
+    @Test func `many connections get the same share of one worker`() async throws {
+        let (fixture, blocker) = try await busyFixture()
+        let slow = PressureTests.slowTexts(4, bytes: 2_000)
+        var peers: [RawPeer] = []
+        for _ in 0..<4 { peers.append(try await RawPeer.greeted(fixture.unixEndpoint)) }
+        // The first asks first, and for four times as much as the others.
+        for (index, peer) in peers.enumerated() {
+            try await peer.send((0..<(index == 0 ? 80 : 20)).flatMap { embedRequest(UInt32(2 * $0 + 1), slow) })
+        }
+        #expect(try await blocker.words(within: 30) == "message")
+        var waits: [[UInt32]] = []
+        for (index, peer) in peers.enumerated() {
+            waits.append([])
+            for _ in 0..<(index == 0 ? 80 : 20) { waits[index].append(try await wait(of: peer)) }
+        }
+        // Everybody's twentieth is computed in the same round, and the rest of the first one's after that.
+        for other in waits[1...] { #expect(other[19] < waits[0][30], "\(waits)") }
+    }
+
+    @Test func `a lone request meets an idle worker`() async throws {
+        let fixture = try ServiceFixture()
+        let client = try await Client(connectingTo: fixture.unixEndpoint)
+        var waits: [Duration] = []
+        for _ in 0..<51 {
+            waits.append(
+                try await client.embed(bytes: [120], lengths: [1], as: .float32).queueTime)
+        }
+        // No batch is waited for: what is left is one hand-over between threads.
+        #expect(waits.sorted()[25] < .milliseconds(5))
+    }
+}

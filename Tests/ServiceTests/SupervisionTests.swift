@@ -1,0 +1,195 @@
+import Foundation
+import Glibc
+import Messages
+import Models
+import SAEClient
+import SAEEngine
+import TestPeers
+import TestSupport
+import Testing
+import Wire
+
+/// The real binary under a service manager played by the test.
+@Suite(.serialized) struct SupervisionTests {
+    /// `sae serve` on sockets in a folder of its own, with the tiny model.
+    final class Daemon {
+        let folder: TemporaryFolder
+        let process = Process()
+        let notifications: Int32
+
+        var socket: String { "unix:\(folder.path("s"))" }
+        var errors: String { (try? String(contentsOfFile: folder.path("err"), encoding: .utf8)) ?? "" }
+
+        static let binary =
+            Bundle.main.executableURL?.resolvingSymlinksInPath().deletingLastPathComponent()
+            .appendingPathComponent("sae").path ?? "sae"
+
+        /// `launcher` is a command line that `sae serve …` is appended to.
+        init(
+            launcher: [String] = [], _ arguments: [String] = [], environment: [String: String] = [:],
+            modelFile: String? = nil
+        ) throws {
+            folder = try TemporaryFolder()
+            notifications = try Self.datagramSocket(at: folder.path("notify"))
+            let model = try modelFile ?? TinyModel.write(in: folder)
+            let command = launcher + [Self.binary, "serve", "--model", model] + arguments.map {
+                $0.replacingOccurrences(of: "FOLDER", with: folder.root)
+            }
+            process.executableURL = URL(fileURLWithPath: "/usr/bin/env")
+            process.arguments = command.map { $0.replacingOccurrences(of: "FOLDER", with: folder.root) }
+            process.environment = ["PATH": "/usr/bin:/bin", "NOTIFY_SOCKET": folder.path("notify")].merging(environment) { $1 }
+            try Data().write(to: URL(fileURLWithPath: folder.path("err")))
+            process.standardError = FileHandle(forWritingAtPath: folder.path("err"))
+            process.standardInput = FileHandle.nullDevice
+            try process.run()
+        }
+
+        deinit {
+            if process.isRunning { kill(process.processIdentifier, SIGKILL) }
+            close(notifications)
+        }
+
+        private static func datagramSocket(at path: String) throws -> Int32 {
+            let number = Glibc.socket(AF_UNIX, Int32(SOCK_DGRAM.rawValue) | Int32(SOCK_NONBLOCK.rawValue) | Int32(SOCK_CLOEXEC.rawValue), 0)
+            var address = sockaddr_un()
+            address.sun_family = sa_family_t(AF_UNIX)
+            withUnsafeMutableBytes(of: &address.sun_path) { $0.copyBytes(from: Array(path.utf8).prefix(107)) }
+            let bound = withUnsafePointer(to: &address) { pointer in
+                pointer.withMemoryRebound(to: sockaddr.self, capacity: 1) {
+                    bind(number, $0, socklen_t(MemoryLayout<sockaddr_un>.size))
+                }
+            }
+            try #require(number >= 0 && bound == 0)
+            return number
+        }
+
+        /// The lines of the next notification; nil when none comes within `seconds`.
+        func notification(within seconds: Double = 20) async -> [String]? {
+            var buffer = [UInt8](repeating: 0, count: 4_096)
+            var count = -1
+            _ = await eventually(seconds) {
+                count = recv(notifications, &buffer, buffer.count, 0)
+                return count >= 0
+            }
+            guard count >= 0 else { return nil }
+            return String(decoding: buffer[..<count], as: UTF8.self).split(separator: "\n").map(String.init)
+        }
+
+        /// Notifications up to the first with `line`, that one included; the test fails without it.
+        func notifications(upTo line: String) async throws -> [String] {
+            var all: [String] = []
+            while !all.contains(line) {
+                let next = await notification()
+                all += try #require(next, "no \(line) after \(all); \(errors)")
+            }
+            return all
+        }
+
+        func exitStatus(within seconds: Double = 20) async throws -> Int32 {
+            try #require(await eventually(seconds) { !process.isRunning }, "it still runs; \(errors)")
+            return process.terminationStatus
+        }
+    }
+
+    private static let quiet = ["--listen", "", "--http", "", "--unix", "FOLDER/s", "--drain-lame-duck-ms", "0"]
+
+    @Test func `the manager is told of the start, of readiness, of life and of the end`() async throws {
+        let daemon = try Daemon(Self.quiet, environment: ["WATCHDOG_USEC": "300000"])
+        let start = try await daemon.notifications(upTo: "READY=1")
+        #expect(start.first == "STATUS=testing the model")
+        let ready = try #require(start.firstIndex(of: "READY=1"))
+        #expect(!start[..<ready].contains { $0.hasPrefix("WATCHDOG") })
+        let client = try await Client(connectingTo: daemon.socket)
+        _ = try await client.embed(["a dog"])
+        let rest = try await daemon.notifications(upTo: "WATCHDOG=1")
+        let status = (start[ready...] + rest).first { $0.hasPrefix("STATUS=serving generation ") }
+        #expect(status?.contains(String(client.generation, radix: 16)) == true, "\(start) \(rest)")
+        _ = try await daemon.notifications(upTo: "WATCHDOG=1")
+        kill(daemon.process.processIdentifier, SIGTERM)
+        _ = try await daemon.notifications(upTo: "STOPPING=1")
+        client.close()
+        #expect(try await daemon.exitStatus() == 0)
+        #expect(!FileManager.default.fileExists(atPath: daemon.folder.path("s")), "the socket file is removed")
+    }
+
+    @Test func `a model that gives a wrong vector is not ready`() async throws {
+        let folder = try TemporaryFolder()
+        var contents = TinyModel.contents
+        contents.selfTest.vector = contents.selfTest.vector.map { -$0 }
+        try contents.write(to: folder.path("wrong.sae"))
+        let daemon = try Daemon(Self.quiet, modelFile: folder.path("wrong.sae"))
+        #expect(try await daemon.exitStatus() != 0)
+        var told: [String] = []
+        while let next = await daemon.notification(within: 0.1) { told += next }
+        #expect(!told.contains("READY=1"), "\(told)")
+        #expect(daemon.errors.contains("cosine"))
+    }
+
+    @Test(arguments: ["frames-unix", "unknown"])
+    func `a socket from outside carries the connection that waited in it`(name: String) async throws {
+        let launcher = ["systemd-socket-activate", "--listen=FOLDER/activated", "--fdname=\(name)", "-E", "NOTIFY_SOCKET"]
+        let daemon = try Daemon(launcher: launcher, ["--listen", "", "--http", "", "--unix", "FOLDER/s", "--drain-lame-duck-ms", "0"])
+        let path = daemon.folder.path("activated")
+        #expect(await eventually { FileManager.default.fileExists(atPath: path) }, "\(daemon.errors)")
+        // This connection starts the daemon, and is the first that it serves.
+        let client = try await Client(connectingTo: "unix:\(path)", timeout: .seconds(20))
+        let answer = try await client.embed(["a dog"])
+        #expect(answer.dimensions == TinyModel.dimensions)
+        #expect(!FileManager.default.fileExists(atPath: daemon.folder.path("s")), "it replaces the setting of its name")
+        client.close()
+        kill(daemon.process.processIdentifier, SIGTERM)
+        #expect(try await daemon.exitStatus() == 0)
+        #expect(FileManager.default.fileExists(atPath: path), "the socket belongs to the manager")
+    }
+
+    @Test func `a second signal does not wait for the grace`() async throws {
+        let daemon = try Daemon(["--listen", "", "--http", "", "--unix", "FOLDER/s", "--drain-lame-duck-ms", "60000"])
+        _ = try await daemon.notifications(upTo: "READY=1")
+        let peer = try await RawPeer.greeted(daemon.socket)
+        kill(daemon.process.processIdentifier, SIGTERM)
+        #expect(try await peer.words() == "GOAWAY OK draining")
+        #expect(daemon.process.isRunning)
+        // Requests are still served in the lame-duck time.
+        try await peer.send(embedRequest(1, ["a dog"]))
+        #expect(try await peer.words() == "message")
+        kill(daemon.process.processIdentifier, SIGINT)
+        #expect(try await peer.words(2) == ["GOAWAY OK draining", "closed"])
+        #expect(try await daemon.exitStatus() == 0)
+    }
+
+    @Test(arguments: [
+        (["--listen", "0.0.0.0:0"], "listen.tcp"), (["--workers", "x"], "workers.count"), (["--listen", "", "--unix", ""], "listen"),
+    ])
+    func `a setting that cannot be stops the start with status 78`(_ arguments: [String], _ named: String) async throws {
+        let daemon = try Daemon(["--http", "", "--unix", "FOLDER/s"] + arguments)
+        #expect(try await daemon.exitStatus() == 78)
+        #expect(daemon.errors.contains(named), "\(daemon.errors)")
+    }
+
+    @Test func `no text, token or name of a peer is written to the log of the real daemon`() async throws {
+        let canary = "zyxcanary"
+        let bytes = Array(canary.utf8)
+        let daemon = try Daemon(Self.quiet + ["--log-level", "trace", "--log-format", "json", "--log-slow-request-ms", "1"])
+        _ = try await daemon.notifications(upTo: "READY=1")
+        let client = try await Client(connectingTo: daemon.socket, token: canary)
+        _ = try await client.embed([canary, ""])
+        _ = try await client.tokenize([canary])
+        do { _ = try await client.similarity([canary, ""]) } catch { #expect(!error.description.contains(canary)) }
+        do { _ = try await client.health(of: canary) } catch { #expect(!error.description.contains(canary)) }
+        let peer = try RawPeer(daemon.socket)
+        try await peer.send(helloFrame(software: canary))
+        #expect(try await peer.words() == "hello")
+        try await peer.send(embedRequest(1, [bytes]) { $0.dimensions = 9_999 })
+        let end = try #require(try await peer.frame())
+        #expect(words(end) == "END 1 INVALID_ARGUMENT" && !String(decoding: end.payload, as: UTF8.self).contains(canary))
+        try await peer.send(bytes)
+        let goAway = try #require(try await peer.frame())
+        #expect(words(goAway) == "GOAWAY INTERNAL bad_magic")
+        #expect(!String(decoding: goAway.payload, as: UTF8.self).contains(canary))
+        client.close()
+        kill(daemon.process.processIdentifier, SIGTERM)
+        #expect(try await daemon.exitStatus() == 0)
+        #expect(daemon.errors.contains("\"event\":\"protocol_error\"") && daemon.errors.contains("\"event\":\"request\""))
+        #expect(!daemon.errors.contains(canary))
+    }
+}
