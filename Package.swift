@@ -95,7 +95,7 @@ let package = Package(
         // Tests stand above everything. The allocation counter replaces malloc in the test process.
         c("CAllocationCounter", path: "Tests/AllocationCounter"),
         .target(
-            name: "TestSupport", dependencies: ["CAllocationCounter", "Rules"] + engineRooms,
+            name: "TestSupport", dependencies: ["CAllocationCounter", "Rules", "SAEEngine"] + engineRooms,
             path: "Tests/Support"),
         .target(name: "TestPeers", dependencies: ["Transport", "Wire", "Messages", protobuf], path: "Tests/Peers"),
         tests("Bytes", ["Bytes", "CChecksums", "Diagnostics"]),
