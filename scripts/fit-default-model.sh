@@ -3,16 +3,19 @@
 # missing, fits, writes the model and evaluates it. Finished parts are kept and used again; a fit that was stopped goes
 # on after its last epoch.
 #
-# Usage: scripts/fit-default-model.sh [--output FILE]
+# Usage: scripts/fit-default-model.sh [--output FILE] [-- OPTIONS OF SAE FIT]
 #   --output FILE   where the model goes (default: deploy/models/default.sae)
+#   after --        given to sae fit as they are, such as --rules 0: scripts/ablation.sh does so
 #   SAE_DATA        the folder with teacher/ and eval-dev/ (default: ../shared/data)
 #   SAE_FIT_CACHE   where vocabulary, vectors and checkpoint are kept (default: ~/.cache/sae-teacher)
 . "$(dirname "$0")/lib/common.sh"
 
 output=deploy/models/default.sae
+options=()
 while [ $# -gt 0 ]; do
     case $1 in
         -h|--help) usage; exit 0 ;;
+        --) shift; options=("$@"); break ;;
         --output) [ $# -gt 1 ] || die "--output needs a file"; output=$2; shift 2 ;;
         *) die "unknown argument $1 (see --help)" ;;
     esac
@@ -59,24 +62,38 @@ if [ ! -s "$cache/pieces.model" ]; then
     say "the vocabulary"
     "$sae" fit vocabulary "$teacher/texts.txt.gz" --output "$cache/pieces.model" --list "$cache/pieces.txt"
 fi
-if [ ! -s "$cache/perturbed.txt" ]; then
-    say "perturbed texts"
-    python3 scripts/teacher/perturb.py "$teacher/texts.txt.gz" "$cache/perturbed.txt.partial" --count 200000
-    mv "$cache/perturbed.txt.partial" "$cache/perturbed.txt"
-fi
+# Changed copies: of any text, of short ones that address somebody, and of held-out ones to score on.
+perturb() {
+    local name=$1 texts=$2
+    shift 2
+    if [ ! -s "$cache/$name.txt" ]; then
+        say "changed copies: $name"
+        python3 scripts/teacher/perturb.py "$texts" "$cache/$name.txt.partial" "$@"
+        mv "$cache/$name.txt.partial" "$cache/$name.txt"
+    fi
+    capture "$cache/$name.txt" "$cache/$name.npy"
+}
 capture "$cache/pieces.txt" "$cache/pieces.npy"
 capture "$cache/rest.txt" "$cache/rest.npy"
 capture "$teacher/texts-more.txt.gz" "$cache/more.npy"
-capture "$cache/perturbed.txt" "$cache/perturbed.npy"
+perturb perturbed "$teacher/texts.txt.gz" --count 400000
+perturb spoken1 "$teacher/texts.txt.gz" --count 120000 --spoken
+perturb spoken2 "$teacher/texts-more.txt.gz" --count 180000 --spoken
+perturb held "$teacher/texts.txt.gz" --count 8000 --of-held-out
 
 say "fitting"
 "$sae" fit "$teacher/texts.txt.gz" "$teacher/vectors.npy" --scales "$teacher/scales.npy" \
-    --also "$cache/rest.txt" "$cache/rest.npy" "$teacher/texts-more.txt.gz" "$cache/more.npy" \
-    "$cache/perturbed.txt" "$cache/perturbed.npy" \
+    --also "$cache/perturbed.txt" "$cache/perturbed.npy" "$cache/rest.txt" "$cache/rest.npy" \
+    "$teacher/texts-more.txt.gz" "$cache/more.npy" "$cache/spoken1.txt" "$cache/spoken1.npy" \
+    "$cache/spoken2.txt" "$cache/spoken2.npy" --contrasts "$cache/held.txt" "$cache/held.npy" \
     --basis "$teacher/basis.npy" --pieces "$cache/pieces.model" --start "$cache/pieces.npy" \
-    --checkpoint "$cache/default.state" --resume --output "$output"
+    --checkpoint "$cache/default.state" --resume --output "$output" "${options[@]}"
 rm -f "$cache/default.state"
 
 say "evaluating"
-"$sae" eval sts --model "$output" "$data/eval-dev/stsb-dev.tsv" "$data/eval-dev/sick-trial.tsv" \
-    "$data/eval-dev/sick-train.tsv" --dimensions 64,128,192,256
+dev=$data/eval-dev
+"$sae" eval sts --model "$output" "$dev/stsb-dev.tsv" "$dev/sick-trial.tsv" "$dev/sick-train.tsv" \
+    --dimensions 64,128,192,256
+"$sae" eval retrieval --model "$output" "$dev/captions-retrieval.tsv"
+"$sae" eval knn --model "$output" "$dev/clinc150-train.tsv" "$dev/clinc150-dev.tsv"
+"$sae" eval knn --model "$output" --temperature classification "$dev/clinc150-train.tsv" "$dev/clinc150-dev.tsv"
