@@ -14,7 +14,7 @@ case "${1:-}" in
     *) seconds=$1 ;;
 esac
 
-install_packages "${build_packages[@]}"
+install_packages "${build_packages[@]}" xxd
 need_swift
 mkdir -p .build-fuzz/findings
 # The backtracer reads the stack in ways that the address sanitizer reports over the real trap.
@@ -27,6 +27,12 @@ for name in fuzz-frames fuzz-models; do
     say "$name for $seconds s"
     corpus=.build-fuzz/corpus-$name
     mkdir -p "$corpus"
+    if [ "$name" = fuzz-frames ]; then
+        # The golden frames are a start; the first byte chooses how an input is cut.
+        for frame in proto-spec/vectors/*.hex; do
+            { printf '\0'; xxd -r -p "$frame"; } > "$corpus/$(basename "$frame" .hex)"
+        done
+    fi
     .build-fuzz/debug/"$name" -max_total_time="$seconds" -artifact_prefix=.build-fuzz/findings/ \
         -print_final_stats=1 "$corpus" || die "$name failed: the input is in .build-fuzz/findings"
 done

@@ -100,13 +100,15 @@ package final class Service: Sendable {
         notifier.status("testing the model")
         try engine.selfTest()
         let activated = try ActivatedSockets.take()
+        // Connections may have waited for the listeners: their first request is served, not refused.
+        admission.enter(.serving)
         do {
             try open(activated)
         } catch {
+            admission.enter(.stopped)
             closeListeners()
             throw error
         }
-        admission.enter(.serving)
         let generation = String(methods.generation, radix: 16)
         log.write(.ready, [.generation: generation])
         notifier.ready(status: "serving generation \(generation)")

@@ -9,17 +9,20 @@ import Transport
 
 struct OperationTests {
     /// Sends `request` to the HTTP port and reads until the daemon closes.
-    private func exchange(_ request: String, with fixture: ServiceFixture) throws -> String {
+    private func exchange(_ request: String, with fixture: ServiceFixture) async throws -> String {
         let endpoint = try #require(fixture.service.operationsEndpoint)
         let socket = try Socket.connecting(to: endpoint)
         let bytes = Array(request.utf8)
         #expect(send(socket.number, bytes, bytes.count, Int32(MSG_NOSIGNAL)) == bytes.count)
         var answer: [UInt8] = []
         var buffer = [UInt8](repeating: 0, count: 65_536)
-        while true {
-            var waited = pollfd(fd: socket.number, events: Int16(POLLIN), revents: 0)
-            guard poll(&waited, 1, 5_000) == 1 else { break }
+        let deadline = ContinuousClock.now + .seconds(5)
+        while ContinuousClock.now < deadline {
             let count = recv(socket.number, &buffer, buffer.count, 0)
+            if count < 0 && errno == EAGAIN {
+                try await Task.sleep(for: .milliseconds(2))
+                continue
+            }
             guard count > 0 else { break }
             answer += buffer[..<count]
         }
@@ -30,20 +33,57 @@ struct OperationTests {
         ("GET /livez", "200"), ("GET /readyz", "200"), ("GET /health", "200"), ("GET /metrics", "200"),
         ("GET /elsewhere", "404"), ("POST /livez", "405"),
     ])
-    func `a route answers as documented`(route: String, status: String) throws {
+    func `a route answers as documented`(route: String, status: String) async throws {
         let fixture = try ServiceFixture()
-        let answer = try exchange("\(route) HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n", with: fixture)
+        let answer = try await exchange("\(route) HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n", with: fixture)
         #expect(answer.hasPrefix("HTTP/1.1 \(status) "), "\(answer)")
     }
 
-    @Test func `a head over the limits and a body are refused`() throws {
+    @Test func `a head over the limits and a body are refused`() async throws {
         let fixture = try ServiceFixture()
         let long = String(repeating: "a", count: 17_000)
-        #expect(try exchange("GET /livez HTTP/1.1\r\nx: \(long)\r\n\r\n", with: fixture).contains(" 431 "))
+        #expect(try await exchange("GET /livez HTTP/1.1\r\nx: \(long)\r\n\r\n", with: fixture).contains(" 431 "))
         let fields = (0..<65).map { "x\($0): 1\r\n" }.joined()
-        #expect(try exchange("GET /livez HTTP/1.1\r\n\(fields)\r\n", with: fixture).contains(" 431 "))
+        #expect(try await exchange("GET /livez HTTP/1.1\r\n\(fields)\r\n", with: fixture).contains(" 431 "))
         let body = "GET /livez HTTP/1.1\r\nhost: a\r\ncontent-length: 2\r\n\r\nab"
-        #expect(try exchange(body, with: fixture).contains(" 413 "))
+        #expect(try await exchange(body, with: fixture).contains(" 413 "))
+    }
+
+    @Test(arguments: ["", "GET /livez HTTP/1.1\r\nhost: a\r\n", "GET /livez HTTP/1.1\r\nhost: a\r\n\r\n"])
+    func `a connection that does not go on is closed`(_ begun: String) async throws {
+        let fixture = try ServiceFixture {
+            $0.idleTimeout = .milliseconds(300)
+            $0.frameTimeout = .milliseconds(300)
+        }
+        // Returns when the daemon closes; at 5 s it would give up with what came until then.
+        let start = ContinuousClock.now
+        let answer = try await exchange(begun, with: fixture)
+        #expect(answer.hasSuffix("ok\n") == begun.hasSuffix("\r\n\r\n"))
+        #expect(ContinuousClock.now - start < .seconds(4))
+    }
+
+    @Test func `the port has a bound of its own`() async throws {
+        let fixture = try ServiceFixture()
+        let endpoint = try #require(fixture.service.operationsEndpoint)
+        var sockets: [Int32] = []
+        defer { for number in sockets { close(number) } }
+        for _ in 0..<300 {
+            let socket = try Socket.connecting(to: endpoint)
+            sockets.append(socket.release())
+        }
+        // Those over the bound are closed at once; the others wait for a request.
+        let isClosed = { (number: Int32) in
+            var byte: UInt8 = 0
+            return recv(number, &byte, 1, 0) == 0
+        }
+        #expect(await eventually { sockets.filter(isClosed).count == 300 - 256 })
+        for number in sockets { close(number) }
+        sockets = []
+        #expect(
+            try await eventually {
+                try await exchange("GET /livez HTTP/1.1\r\nhost: a\r\nconnection: close\r\n\r\n", with: fixture)
+                    .hasPrefix("HTTP/1.1 200 ")
+            })
     }
 
     @Test func `metrics count what was served`() async throws {

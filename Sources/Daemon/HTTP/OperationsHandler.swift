@@ -16,14 +16,13 @@ final class OperationsHandler: ChannelInboundHandler {
 
     func channelRead(context: ChannelHandlerContext, data: NIOAny) {
         guard case .head(let head) = unwrapInboundIn(data) else { return }
-        budget.bytes = 0
-        budget.requests += 1
+        budget.restart()
         if head.headers.count > HeadBudget.maximumFields {
             return send(.init(.requestHeaderFieldsTooLarge, ""), to: head, context, closes: true)
         }
         let hasBody = head.headers.contains(name: "transfer-encoding")
             || head.headers.first(name: "content-length").map { $0 != "0" } ?? false
-        if hasBody { return send(.init(.payloadTooLarge, "no route takes a body\\n"), to: head, context, closes: true) }
+        if hasBody { return send(.init(.payloadTooLarge, "no route takes a body\n"), to: head, context, closes: true) }
         send(answer(to: head), to: head, context, closes: !head.isKeepAlive)
     }
 

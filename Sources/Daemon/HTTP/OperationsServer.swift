@@ -2,6 +2,7 @@ import Glibc
 import NIOCore
 import NIOHTTP1
 import NIOPosix
+import Synchronization
 import Transport
 
 /// The HTTP port for machines that look after the daemon: `/livez`, `/readyz`, `/health`, `/metrics`.
@@ -15,13 +16,14 @@ final class OperationsServer: Sendable {
         let wanted = try configuration.httpEndpoint()
         guard wanted != nil || activated != nil else { return nil }
         let group = MultiThreadedEventLoopGroup(numberOfThreads: 1)
+        let open = OpenChannels()
         let bootstrap = ServerBootstrap(group: group)
             .serverChannelOption(.backlog, value: 64)
             .serverChannelOption(.socketOption(.so_reuseaddr), value: 1)
             .childChannelOption(.maxMessagesPerRead, value: 1)
             .childChannelInitializer { [weak service] channel in
                 channel.eventLoop.makeCompletedFuture {
-                    guard let service else { return }
+                    guard let service, open.isAllowed(channel) else { return channel.close(promise: nil) }
                     try Self.configure(channel, service)
                 }
             }
@@ -45,13 +47,30 @@ final class OperationsServer: Sendable {
         endpoint = .tcp(host: address?.ipAddress ?? "localhost", port: UInt16(address?.port ?? 0))
     }
 
+    /// The connections of the port, which has its own bound: whoever looks after a daemon full of other connections
+    /// still finds it alive.
+    private final class OpenChannels: Sendable {
+        private static let maximum = 256
+        private let count = Atomic<Int>(0)
+
+        /// False when there are too many; else `channel` counts until it closes.
+        func isAllowed(_ channel: any Channel) -> Bool {
+            guard count.wrappingAdd(1, ordering: .relaxed).newValue <= Self.maximum else {
+                count.wrappingSubtract(1, ordering: .relaxed)
+                return false
+            }
+            channel.closeFuture.whenComplete { [self] _ in count.wrappingSubtract(1, ordering: .relaxed) }
+            return true
+        }
+    }
+
     func close() {
         try? channel.close().wait()
         try? group.syncShutdownGracefully()
     }
 
     private static func configure(_ channel: any Channel, _ service: Service) throws {
-        let budget = HeadBudget()
+        let budget = HeadBudget(service.configuration)
         let pipeline = channel.pipeline.syncOperations
         try pipeline.addHandler(HeadLimiter(budget))
         try pipeline.configureHTTPServerPipeline(withPipeliningAssistance: true, withErrorHandling: true)
@@ -64,36 +83,72 @@ final class OperationsServer: Sendable {
 final class HeadBudget {
     static let maximumBytes = 16_384
     static let maximumFields = 64
-    /// The whole head must be there so soon after its first byte.
-    static let headTimeout = TimeAmount.seconds(10)
-    /// Between requests.
-    static let idleTimeout = TimeAmount.seconds(60)
 
-    var bytes = 0
-    /// Counts requests, so that a timer knows whether its own is still the one under way.
-    var requests = 0
+    /// The whole head must be there so soon after its first byte.
+    let headTimeout: TimeAmount
+    /// Between requests, and before the first.
+    let idleTimeout: TimeAmount
+    /// Bytes of the head that is coming in.
+    private(set) var bytes = 0
+    /// When that head, or the pause before it, began.
+    private var since = NIODeadline.now()
+
+    /// 10 s and 60 s, or what the settings for frames and idle connections allow if that is less.
+    init(_ configuration: Configuration) {
+        headTimeout = .nanoseconds(min(10_000_000_000, Int64(clamping: configuration.frameTimeout.nanoseconds)))
+        let idle = configuration.idleTimeout.nanoseconds
+        idleTimeout = .nanoseconds(min(60_000_000_000, idle == 0 ? .max : Int64(clamping: idle)))
+    }
+
+    /// More of a head has come; false when it is too much.
+    func take(_ count: Int) -> Bool {
+        if bytes == 0 { since = .now() }
+        bytes += count
+        return bytes <= Self.maximumBytes
+    }
+
+    /// A head is whole.
+    func restart() {
+        bytes = 0
+        since = .now()
+    }
+
+    var isOverdue: Bool { NIODeadline.now() > since + (bytes > 0 ? headTimeout : idleTimeout) }
 }
 
-/// Ends a connection whose head grows too long, or comes too slowly, before the parser holds it.
+/// Ends a connection whose head grows too long, or comes too slowly, before the parser holds it, and one that is idle.
 final class HeadLimiter: ChannelInboundHandler {
     typealias InboundIn = ByteBuffer
     typealias OutboundOut = ByteBuffer
 
     private let budget: HeadBudget
     private var isOver = false
+    private var isActive = false
 
     init(_ budget: HeadBudget) { self.budget = budget }
 
     func channelActive(context: ChannelHandlerContext) {
-        closeUnlessDone(context, after: HeadBudget.idleTimeout) { _ in true }
+        isActive = true
+        watch(context.channel)
         context.fireChannelActive()
+    }
+
+    func channelInactive(context: ChannelHandlerContext) {
+        isActive = false
+        context.fireChannelInactive()
+    }
+
+    /// Looks at the time four times a second for as long as the connection lives.
+    private func watch(_ channel: any Channel) {
+        channel.eventLoop.assumeIsolated().scheduleTask(in: .milliseconds(250)) { [self] in
+            guard isActive else { return }
+            if budget.isOverdue { channel.close(promise: nil) } else { watch(channel) }
+        }
     }
 
     func channelRead(context: ChannelHandlerContext, data: NIOAny) {
         guard !isOver else { return }
-        let isFirst = budget.bytes == 0
-        budget.bytes += unwrapInboundIn(data).readableBytes
-        guard budget.bytes <= HeadBudget.maximumBytes else {
+        guard budget.take(unwrapInboundIn(data).readableBytes) else {
             isOver = true
             var answer = context.channel.allocator.buffer(capacity: 96)
             answer.writeString(
@@ -101,18 +156,6 @@ final class HeadLimiter: ChannelInboundHandler {
             context.writeAndFlush(wrapOutboundOut(answer), promise: nil)
             return context.close(promise: nil)
         }
-        if isFirst { closeUnlessDone(context, after: HeadBudget.headTimeout) { $0.bytes > 0 } }
         context.fireChannelRead(data)
-    }
-
-    /// Closes when, after `time`, no request has completed and `condition` holds.
-    private func closeUnlessDone(
-        _ context: ChannelHandlerContext, after time: TimeAmount, _ condition: @escaping (HeadBudget) -> Bool
-    ) {
-        let before = budget.requests
-        let channel = context.channel
-        context.eventLoop.assumeIsolated().scheduleTask(in: time) { [budget] in
-            if budget.requests == before, condition(budget) { channel.close(promise: nil) }
-        }
     }
 }

@@ -22,8 +22,10 @@ func testOneInput(_ bytes: UnsafePointer<UInt8>?, _ size: Int) -> Int32 {
     let input = UnsafeRawBufferPointer(start: bytes + 1, count: size - 1)
     let whole = frames(in: input, step: input.count)
     precondition(whole == frames(in: input, step: step), "another cut gives other frames")
-    drive(input, step: step, role: .server)
-    drive(input, step: step, role: .client)
+    for greets in [false, true] {
+        drive(input, step: step, role: .server, greets: greets)
+        drive(input, step: step, role: .client, greets: greets)
+    }
     return 0
 }
 
@@ -44,12 +46,29 @@ private func frames(in input: UnsafeRawBufferPointer, step: Int) -> [String] {
     return events
 }
 
+/// The HELLO of a peer that keeps the rules, so that inputs reach what comes after.
+private let greeting: [UInt8] = {
+    var hello = Sae_V1_Hello()
+    hello.versionMin = 1
+    hello.versionMax = 1
+    hello.maxFrameBytes = WireLimits.leastFrameBytes
+    hello.initialWindow = WireLimits.leastFrameBytes
+    var bytes: [UInt8] = []
+    FrameEncoder.append(FrameHeader(.hello), message: wireBytes(hello), withCRC: false, to: &bytes)
+    return bytes
+}()
+
 /// The rules of a connection must not trap, whatever arrives, and say nothing after they have closed.
-private func drive(_ input: UnsafeRawBufferPointer, step: Int, role: ConnectionState.Role) {
+private func drive(_ input: UnsafeRawBufferPointer, step: Int, role: ConnectionState.Role, greets: Bool) {
     var limits = WireLimits()
     limits.maximumStreams = 4
     var state = ConnectionState(role: role, limits: limits, hello: Sae_V1_Hello())
     if role == .client { _ = state.start() }
+    if greets {
+        _ = greeting.withUnsafeBytes { state.receive($0, now: 0) }
+        precondition(state.isOpen, "a right HELLO opens")
+        if role == .client { for _ in 0..<3 { _ = state.openStream() } }
+    }
     var offset = 0
     var now: UInt64 = 0
     while offset < input.count {
