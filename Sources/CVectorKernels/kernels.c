@@ -87,6 +87,12 @@ void sae_multiply_rows(int set, const float *rows, size_t count, size_t D, const
     CHOOSE(multiply, rows, count, D, x, output);
 }
 
+void sae_add_lifts(int set, const int8_t *rows, const float *scales, size_t count, size_t D, const float *factors,
+                   size_t factor_stride, size_t texts, float *x) {
+    (void)set;
+    CHOOSE(lift, rows, scales, count, D, factors, factor_stride, texts, x);
+}
+
 float sae_dot(const float *a, const float *b, size_t D) {
     float lane[16] = {0};
     size_t d = 0;

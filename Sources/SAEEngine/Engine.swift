@@ -23,12 +23,18 @@ public struct Engine: Sendable {
     /// P as float32.
     private let projection: [Float]
     package let scorer: ResilientScorer
+    private let openingGeneration: UInt64
+    private let substituteGeneration: UInt64
     /// Nil for a model without discrete rules.
     private let annealer: Annealer?
 
-    /// Opens and checks a model file.
+    /// Opens and checks a model file; context rules are scored on the CPU.
     public init(contentsOf path: String) throws(EngineError) {
-        do throws(ModelError) { self.init(model: try Model(path)) } catch { throw EngineError(error) }
+        try self.init(contentsOf: path, scorer: .cpu)
+    }
+
+    package init(contentsOf path: String, scorer: ScorerSettings) throws(EngineError) {
+        do throws(ModelError) { self.init(model: try Model(path), scorer: scorer) } catch { throw EngineError(error) }
     }
 
     package init(model: Model, scorer settings: ScorerSettings = .cpu, instructionSet: InstructionSet = .best) {
@@ -36,6 +42,8 @@ public struct Engine: Sendable {
         self.instructionSet = instructionSet
         projection = model.tables.projection.floats
         scorer = ResilientScorer(model.contextRules, settings)
+        openingGeneration = Self.generation(model.digest, scorer.numerics)
+        substituteGeneration = Self.generation(model.digest, scorer.substituteNumerics)
         annealer = model.phrases.isEmpty ? nil : Annealer(rules: model.phrases)
     }
 
@@ -50,9 +58,20 @@ public struct Engine: Sendable {
     public var numerics: String { scorer.numerics }
 
     /// Names the bits: the first 8 bytes, little-endian, of SHA-256(digest ‖ numerics name). Two engines of one
-    /// generation give the same vectors.
-    public var generation: UInt64 {
-        (model.digest + Array(numerics.utf8)).withUnsafeBytes { bytes in
+    /// generation give the same vectors. It changes when a device fails and the CPU takes over.
+    public var generation: UInt64 { generation(of: numerics) }
+
+    /// The generation that the last batch of a workspace belongs to.
+    public func generation(of workspace: borrowing Workspace) -> UInt64 {
+        workspace.slice.outcome.map { generation(of: $0.numerics) } ?? generation
+    }
+
+    private func generation(of numerics: String) -> UInt64 {
+        numerics == scorer.substituteNumerics ? substituteGeneration : openingGeneration
+    }
+
+    private static func generation(_ digest: [UInt8], _ numerics: String) -> UInt64 {
+        (digest + Array(numerics.utf8)).withUnsafeBytes { bytes in
             SHA256.digest(of: bytes).prefix(8).reversed().reduce(0) { $0 << 8 | UInt64($1) }
         }
     }
@@ -216,37 +235,31 @@ public struct Engine: Sendable {
         _ outcomes: inout [RowOutcome], _ rows: Range<Int>, using memory: inout SliceMemory,
         into vectors: UnsafeMutablePointer<Float>
     ) {
-        let size = model.tables.shape.featureCount
+        let (size, couplings) = (model.tables.shape.featureCount, model.tables.shape.couplingCount)
+        for place in 0..<rows.count where outcomes[rows.lowerBound + place].status != .ok {
+            for feature in place * size..<(place + 1) * size { memory.features[feature] = 0 }
+        }
         memory.features.withUnsafeBufferPointer { features in
+            guard let base = features.baseAddress else { return }
+            model.tables.lifts.addLeading(
+                couplings, factors: base + dimensions, stride: size, textCount: rows.count, using: instructionSet,
+                to: vectors)
             memory.outcome = memory.session.fire(
                 UnsafeBufferPointer(rebasing: features[..<(rows.count * size)]), into: &memory.fired)
         }
         for place in 0..<rows.count where outcomes[rows.lowerBound + place].status == .ok {
             let row = vectors + place * dimensions
-            let count = collectLifts(place: place, in: &memory)
-            memory.liftRows.withUnsafeBufferPointer { ids in
+            let (rules, bids) = (memory.fired.rules(ofText: place), memory.fired.bids(ofText: place))
+            for index in rules.indices { memory.firedRows[index] = UInt32(couplings) + rules[index] }
+            memory.firedRows.withUnsafeBufferPointer { ids in
                 model.tables.lifts.add(
-                    UnsafeBufferPointer(rebasing: ids[..<count]), weights: memory.liftWeights, using: instructionSet, to: row)
+                    UnsafeBufferPointer(rebasing: ids[..<rules.count]), weights: bids.baseAddress, using: instructionSet,
+                    to: row)
             }
             if !normalize(row, count: dimensions, into: row) {
                 outcomes[rows.lowerBound + place] = RowOutcome(status: .noDirection, pieceCount: 0, isTruncated: false)
             }
         }
-    }
-
-    /// Fills the lifts of one text, the features of its couplings and the rules that fired, and returns how many there are.
-    private func collectLifts(place: Int, in memory: inout SliceMemory) -> Int {
-        let (count, z) = (model.tables.shape.couplingCount, place * model.tables.shape.featureCount + dimensions)
-        for feature in 0..<count {
-            memory.liftRows[feature] = UInt32(feature)
-            memory.liftWeights[feature] = memory.features[z + feature]
-        }
-        let (rules, bids) = (memory.fired.rules(ofText: place), memory.fired.bids(ofText: place))
-        for index in rules.indices {
-            memory.liftRows[count + index] = UInt32(count) + rules[index]
-            memory.liftWeights[count + index] = bids[index]
-        }
-        return count + rules.count
     }
 
     private func degrees(_ temperature: Temperature) -> Float { temperature.degrees ?? model.tables.temperature }

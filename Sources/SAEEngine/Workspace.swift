@@ -41,16 +41,13 @@ struct SliceMemory: ~Copyable {
     let session: ResilientSession
     /// How the last texts were scored.
     var outcome: ScoringOutcome?
-    /// Rows of `ModelTables.lifts`, and what they are multiplied by, of one text: first the features z, then the rules that
-    /// fired.
-    var liftRows: [UInt32]
-    var liftWeights: [Float]
+    /// The rules of one text that fired, as rows of `ModelTables.lifts`.
+    var firedRows: [UInt32]
 
     init(shape: ModelShape, session: ResilientSession) {
         self.session = session
         fired = FiredRules(ruleCount: shape.ruleCount, textCapacity: Self.textCount)
         features = [Float](repeating: 0, count: Self.textCount * shape.featureCount)
-        liftRows = [UInt32](repeating: 0, count: shape.couplingCount + shape.ruleCount)
-        liftWeights = [Float](repeating: 0, count: shape.couplingCount + shape.ruleCount)
+        firedRows = [UInt32](repeating: 0, count: shape.ruleCount)
     }
 }

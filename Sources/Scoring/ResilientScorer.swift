@@ -53,6 +53,9 @@ package final class ResilientScorer: Sendable {
         return primary.numerics
     }
 
+    /// Names the arithmetic that takes over when a device fails.
+    package var substituteNumerics: String { substitute.numerics }
+
     /// A session for one thread.
     package func makeSession() -> ResilientSession {
         let cpu = substitute.makeInt8Session()

@@ -13,8 +13,9 @@ package enum PieceTrainer {
         final class Cursor {
             let texts: [[UInt8]]
             var next = 0
-            var current: [CChar] = []
+            var current = UnsafeMutableBufferPointer<CChar>.allocate(capacity: 1)
             init(_ texts: [[UInt8]]) { self.texts = texts }
+            deinit { current.deallocate() }
         }
         let cursor = Cursor(texts)
         var bytes: UnsafeMutablePointer<CChar>?
@@ -24,18 +25,20 @@ package enum PieceTrainer {
             guard let context, let text, let length else { return 0 }
             let cursor = Unmanaged<Cursor>.fromOpaque(context).takeUnretainedValue()
             guard cursor.next < cursor.texts.count else { return 0 }
-            cursor.current = cursor.texts[cursor.next].map { CChar(bitPattern: $0) }
+            // Replaced only at the next call, after the library has copied the text.
+            cursor.current.deallocate()
+            cursor.current = .allocate(capacity: max(1, cursor.texts[cursor.next].count))
+            for (at, byte) in cursor.texts[cursor.next].enumerated() { cursor.current[at] = CChar(bitPattern: byte) }
             cursor.next += 1
-            length.pointee = cursor.current.count
-            // The array is replaced only at the next call, after the library has copied the text.
-            return cursor.current.withUnsafeBufferPointer {
-                text.pointee = $0.baseAddress
-                return 1
-            }
+            length.pointee = cursor.texts[cursor.next - 1].count
+            text.pointee = UnsafePointer(cursor.current.baseAddress)
+            return 1
         }
-        let status = sae_pieces_train(
-            next, Unmanaged.passUnretained(cursor).toOpaque(), UInt32(vocabularyCount), UInt32(threads),
-            UInt64(maximumTexts), &bytes, &count, &reason, reason.count)
+        let status = withExtendedLifetime(cursor) {
+            sae_pieces_train(
+                next, Unmanaged.passUnretained(cursor).toOpaque(), UInt32(vocabularyCount), UInt32(threads),
+                UInt64(maximumTexts), &bytes, &count, &reason, reason.count)
+        }
         guard status == 0, let bytes else { throw .untrainable(reason: reason.untilTerminator) }
         defer { sae_pieces_free_bytes(bytes) }
         return UnsafeRawBufferPointer(start: bytes, count: count).map { $0 }

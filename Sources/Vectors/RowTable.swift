@@ -30,6 +30,16 @@ package struct RowTable: @unchecked Sendable {
         sae_add_rows(set.rawValue, elements, scales, dimensions, ids.baseAddress, weights, ids.count, x)
     }
 
+    /// Adds the first `count` rows to each of `textCount` vectors, side by side at `x`: `sae_add_lifts`. The factors of
+    /// vector t are the floats from `factors + t · stride` on.
+    package func addLeading(
+        _ count: Int, factors: UnsafePointer<Float>, stride: Int, textCount: Int, using set: InstructionSet,
+        to x: UnsafeMutablePointer<Float>
+    ) {
+        assert(count <= self.count)
+        sae_add_lifts(set.rawValue, elements, scales, count, dimensions, factors, stride, textCount, x)
+    }
+
     /// All rows as float32, count × dimensions.
     package var floats: [Float] {
         (0..<count * dimensions).map { Float(elements[$0]) * scales[$0 / dimensions] }

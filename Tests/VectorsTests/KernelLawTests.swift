@@ -49,6 +49,29 @@ import Vectors
     }
 
     @Test(arguments: InstructionSet.available)
+    func `lifting many texts has the bits of adding rows to each`(set: InstructionSet) {
+        var random = SeededRandom(seed: 16)
+        for dimensions in Self.widths {
+            for (count, texts) in [(0, 3), (1, 1), (16, 4), (64, 7), (48, 33)] {
+                let rows = (0..<count * dimensions).map { _ in Int8.random(in: -128...127, using: &random) }
+                let scales = (0..<count).map { _ in Float.random(in: 1e-3...1e-1, using: &random) }
+                let factors = (0..<texts * (count + 5)).map { _ in Float.random(in: -1...1, using: &random) }
+                var x = (0..<texts * dimensions).map { _ in Float.random(in: -1...1, using: &random) }
+                let start = x
+                sae_add_lifts(set.rawValue, rows, scales, count, dimensions, factors, count + 5, texts, &x)
+                for text in 0..<texts {
+                    let place = text * dimensions..<(text + 1) * dimensions
+                    let weights = Array(factors[text * (count + 5)..<text * (count + 5) + count])
+                    #expect(
+                        x[place].map(\.bitPattern)
+                            == Self.plainSum(rows, scales, dimensions, (0..<UInt32(count)).map { $0 }, weights, Array(start[place])),
+                        "\(dimensions) dimensions, \(count) rows, \(texts) texts")
+                }
+            }
+        }
+    }
+
+    @Test(arguments: InstructionSet.available)
     func `rows times a vector add sixteen lanes in a fixed tree`(set: InstructionSet) {
         var random = SeededRandom(seed: 15)
         for dimensions in Self.widths {

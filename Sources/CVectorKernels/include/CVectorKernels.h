@@ -40,6 +40,11 @@ void sae_gate_weights(int set, struct sae_records records, const float *u, const
 /// item i + o. `e` is 2 × c.
 void sae_add_couplings(int set, struct sae_records records, const float *e, const uint32_t *ids, size_t count, float *z);
 
+/// x_t[d] = fma(f_t[j] · scales[j], rows[j][d], x_t[d]) for j in order: `sae_add_rows` of the first `count` rows for `texts`
+/// texts, with x_t at x + t · D and their factors f_t at factors + t · factor_stride.
+void sae_add_lifts(int set, const int8_t *rows, const float *scales, size_t count, size_t D, const float *factors,
+                   size_t factor_stride, size_t texts, float *x);
+
 /// output[a] = rows[a] · x, by float32 rows of `D`.
 void sae_multiply_rows(int set, const float *rows, size_t count, size_t D, const float *x, float *output);
 
