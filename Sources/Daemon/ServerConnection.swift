@@ -308,6 +308,8 @@ final class ServerConnection: @unchecked Sendable {
     /// are full and its frame is not whole.
     private func holdBack() {
         guard closeReason == nil, !inputEnded else { return }
+        // So that as many connections as there may be do not all begin a large frame now.
+        socket.maximumReadBytes = service.admission.isFull ? 4_096 : .max
         let isOver = socket.outboxBytes >= service.configuration.maximumConnectionOutputBytes
             || (state.bufferedBytes > 0 && service.admission.isFull)
         guard isOver != isHeldBack else { return }

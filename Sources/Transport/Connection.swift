@@ -29,6 +29,8 @@ package final class Connection: @unchecked Sendable {
 
     /// Bytes accepted for sending and not yet taken by the kernel.
     package private(set) var outboxBytes = 0
+    /// Most bytes of one read, beside `IOQueue.readBytes`.
+    package var maximumReadBytes = Int.max
     package private(set) var receivedBytes: UInt64 = 0
     package private(set) var sentBytes: UInt64 = 0
     package private(set) var lastReceived: UInt64
@@ -130,7 +132,8 @@ package final class Connection: @unchecked Sendable {
 
     private func readOnce() {
         guard !isClosing else { return }
-        let count = recv(descriptor, ioQueue.scratch.baseAddress, ioQueue.scratch.count, 0)
+        let count = recv(
+            descriptor, ioQueue.scratch.baseAddress, min(maximumReadBytes, ioQueue.scratch.count), 0)
         if count > 0 {
             lastReceived = monotonicNanoseconds()
             receivedBytes += UInt64(count)
