@@ -72,7 +72,7 @@ let package = Package(
         swift("Models", ["Programs", "Rules", "Scoring", "Tokenization", "Vectors", "Bytes", "Diagnostics"]),
         swift("SAEEngine", engineRooms + ["CVectorKernels"]),
         swift("Evaluation", ["SAEEngine", "Vectors", "Bytes", "Diagnostics"]),
-        swift("Fitting", ["Evaluation", "SAEEngine", "CVectorKernels"] + engineRooms),
+        swift("Fitting", ["Evaluation", "SAEEngine", "Annealing", "Rules", "CVectorKernels"] + engineRooms),
 
         swift("Messages", [protobuf]),
         swift("Wire", ["Messages", "Bytes", "Diagnostics", protobuf]),
@@ -108,7 +108,7 @@ let package = Package(
         tests("Models", engineRooms + ["SAEEngine"]),
         tests("SAEEngine", ["SAEEngine", "CAllocationCounter"] + engineRooms),
         tests("Evaluation", ["Evaluation"] + engineRooms),
-        tests("Fitting", ["Fitting", "Evaluation", "SAEEngine", "CVectorKernels"] + engineRooms),
+        tests("Fitting", ["Fitting", "Annealing", "Rules", "Evaluation", "SAEEngine", "CVectorKernels"] + engineRooms),
         tests("Wire", ["TestPeers", "Wire", "Messages", "Bytes", protobuf]),
         tests("Daemon", ["Daemon", "Diagnostics", "Wire", "SAEEngine", "Bytes", log]),
         tests("LoadGeneration", ["LoadGeneration"]),

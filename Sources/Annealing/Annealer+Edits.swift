@@ -9,13 +9,13 @@ extension Annealer {
     /// of its place, or when the program must not grow: then nothing is changed.
     func apply(_ bid: Bid, to stream: inout ProgramStream, _ workspace: inout AnnealingWorkspace) -> Bool {
         let claim = workspace.claims[bid.match]
-        let rule = rules.rules[Int(claim.match.rule)]
+        let edit = rules.edit(of: claim.match.rule)
         workspace.fuel -= 1 + workspace.applied.count / 4
         guard !workspace.winners.contains(where: { $0.overlaps(claim.match) }) else {
             workspace.traceFate(.outbid)
             return false
         }
-        if rule.edit == .add, !claim.isApplied, stream.addedCount >= options.limits.maximumAdded {
+        if edit == .add, !claim.isApplied, stream.addedCount >= options.limits.maximumAdded {
             workspace.leftOutItems = true
             return false
         }
@@ -33,8 +33,8 @@ extension Annealer {
             return true
         }
         let entry = workspace.journal.count
-        let record = UInt32(rules.vocabularyCount) + rule.phrase
-        switch rule.edit {
+        let record = rules.record(of: claim.match.rule)
+        switch edit {
         case .replace: workspace.journal.replace(items, by: record, in: &stream)
         case .add:
             workspace.journal.add(record, first: claim.match.first, last: claim.match.last, to: &stream)
@@ -53,13 +53,13 @@ extension Annealer {
     ) {
         for index in (from..<workspace.applied.count).reversed() {
             let edit = workspace.applied[index]
-            let rule = rules.rules[Int(edit.match.rule)]
-            guard edit.match.overlaps(match), !addsOnly || rule.edit == .add else { continue }
+            let kind = rules.edit(of: edit.match.rule)
+            guard edit.match.overlaps(match), !addsOnly || kind == .add else { continue }
             let place: Int?
-            switch rule.edit {
+            switch kind {
             case .replace: place = stream.bodyItem(beginningAt: edit.match.first)
             case .add:
-                let record = UInt32(rules.vocabularyCount) + rule.phrase
+                let record = rules.record(of: edit.match.rule)
                 place = (stream.bodyCount..<stream.count).first {
                     stream.operands[$0] == record && stream.firsts[$0] == edit.match.first
                         && stream.lasts[$0] == edit.match.last

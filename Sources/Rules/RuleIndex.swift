@@ -1,18 +1,21 @@
 /// Which rules may match at an item, in flat memory.
 ///
-/// A rule is found by its anchor, one record: for a pattern without gaps its rarest element (the record with the
-/// greatest id, as ids of pieces ascend with rarity and phrases come last; else the class with the fewest members),
-/// otherwise the first element. One bit a record says whether it is an anchor at all: an item that no rule wants costs
+/// A rule is found by its anchor, one record: of a pattern without gaps its rarest element (the record with the
+/// greatest id, as ids of pieces ascend with rarity and phrases come last; else the class with the fewest members), of one
+/// with gaps the rarer of its first and its last element, of a trigger the item. One bit a record says whether it is an anchor at all: an item that no rule wants costs
 /// one load from 4 KB (32,000 records), and never reaches the table.
 ///
 /// The table is open-addressing with linear probing, at most half full; a slot holds the record and where its rules
-/// begin in `postings`.
+/// begin in `postings`. A posting also tells what must stand beside the anchor, so that most rules that do not match are
+/// passed over without a look at the rule.
 struct RuleIndex: Sendable {
     private struct Compiled {
         /// Elements `start ..< start + count` of `codes`; of a trigger the item and the class.
         var start: Int
         var count: Int
         var anchor: Int
+        /// The most items from the first to the last.
+        var span: Int
         /// 0 for a sequence.
         var triggerReach: Int
     }
@@ -20,6 +23,15 @@ struct RuleIndex: Sendable {
     private struct Slot {
         var record: UInt32
         var postings: Range<UInt32>
+    }
+
+    struct Posting {
+        var rule: UInt32
+        /// Element beside the anchor; a class stands for anything.
+        fileprivate var neighbour: UInt32
+        /// Where the neighbour may be, in items from the anchor.
+        fileprivate var nearest: Int8
+        fileprivate var farthest: Int8
     }
 
     private var compiled: [Compiled] = []
@@ -33,7 +45,7 @@ struct RuleIndex: Sendable {
     private var isAnchor: [UInt64]
     private var slots: [Slot] = []
     private var shift = 0
-    private var postings: [UInt32] = []
+    private var postings: [Posting] = []
     private(set) var reach = 0
 
     init(_ rules: [Rule], classes: [PieceClass], recordCount: Int) throws(RuleError) {
@@ -67,15 +79,16 @@ struct RuleIndex: Sendable {
         switch rule.pattern {
         case .sequence(_, let gaps):
             self.gaps += [0] + gaps
-            let hasGaps = gaps.contains { $0 > 0 }
-            let anchor =
-                hasGaps ? start : (start..<codes.count).max { rarity(codes[$0]) < rarity(codes[$1]) } ?? start
+            let choices = gaps.contains { $0 > 0 } ? [start, codes.count - 1] : Array(start..<codes.count)
+            let anchor = choices.max { rarity(codes[$0]) < rarity(codes[$1]) } ?? start
             compiled.append(
-                Compiled(start: start, count: elements.count, anchor: anchor - start, triggerReach: 0))
-            reach = max(reach, elements.count - 1 + gaps.reduce(0) { $0 + Int($1) })
+                Compiled(
+                    start: start, count: elements.count, anchor: anchor - start,
+                    span: elements.count + gaps.reduce(0) { $0 + Int($1) }, triggerReach: 0))
+            reach = max(reach, (compiled.last?.span ?? 1) - 1)
         case .trigger(_, near: _, let reach):
             gaps += [0, 0]
-            compiled.append(Compiled(start: start, count: 2, anchor: 0, triggerReach: Int(reach)))
+            compiled.append(Compiled(start: start, count: 2, anchor: 0, span: 1, triggerReach: Int(reach)))
             self.reach = max(self.reach, Int(reach))
         }
         return codes[start + (compiled.last?.anchor ?? 0)]
@@ -91,7 +104,7 @@ struct RuleIndex: Sendable {
     private mutating func fillTable(_ pairs: [(record: UInt32, rule: UInt32)]) {
         guard !pairs.isEmpty else { return }
         let pairs = pairs.sorted { ($0.record, $0.rule) < ($1.record, $1.rule) }
-        postings = pairs.map(\.rule)
+        postings = pairs.map { posting(Int($0.rule)) }
         var starts = pairs.indices.filter { $0 == 0 || pairs[$0].record != pairs[$0 - 1].record }
         let bits = max(1, Int.bitWidth - (starts.count * 2 - 1).leadingZeroBitCount)
         shift = 32 - bits
@@ -111,8 +124,19 @@ struct RuleIndex: Sendable {
     /// Whether any rule has this record as its anchor.
     func isAnchor(_ record: UInt32) -> Bool { isAnchor[Int(record / 64)] >> UInt64(record % 64) & 1 == 1 }
 
+    private func posting(_ id: Int) -> Posting {
+        let rule = compiled[id]
+        let anchor = rule.start + rule.anchor
+        guard rule.triggerReach == 0 else {
+            return Posting(rule: UInt32(id), neighbour: PatternElement.classBit, nearest: 1, farthest: 1)
+        }
+        return rule.anchor + 1 < rule.count
+            ? Posting(rule: UInt32(id), neighbour: codes[anchor + 1], nearest: 1, farthest: 1 + Int8(gaps[anchor + 1]))
+            : Posting(rule: UInt32(id), neighbour: codes[anchor - 1], nearest: -1 - Int8(gaps[anchor]), farthest: -1)
+    }
+
     /// The rules with this anchor, ascending.
-    func rules(anchoredAt record: UInt32) -> ArraySlice<UInt32> {
+    func rules(anchoredAt record: UInt32) -> ArraySlice<Posting> {
         guard isAnchor(record) else { return [] }
         var slot = home(of: record)
         while slots[slot].record != record { slot = (slot + 1) & (slots.count - 1) }
@@ -120,8 +144,32 @@ struct RuleIndex: Sendable {
         return postings[Int(range.lowerBound)..<Int(range.upperBound)]
     }
 
-    /// How many items before the anchor a match of the rule begins.
-    func anchorOffset(of rule: Int) -> Int { compiled[rule].anchor }
+    /// False when the neighbour that a rule needs is not there.
+    func mayMatch(_ posting: Posting, at item: Int, in records: UnsafeBufferPointer<UInt32>) -> Bool {
+        if posting.neighbour.isClass { return true }
+        for place in item + Int(posting.nearest)...item + Int(posting.farthest)
+        where place >= 0 && place < records.count && records[place] == posting.neighbour {
+            return true
+        }
+        return false
+    }
+
+    /// Calls `body` with the first and last item of the rule's matches that have this anchor: one at most, but for a
+    /// pattern with gaps that is found by its last element, which may begin at several items.
+    func forEachMatch(
+        of rule: Int, anchoredAt item: Int, in records: UnsafeBufferPointer<UInt32>, _ body: (Int, Int) -> Void
+    ) {
+        let compiled = compiled[rule]
+        guard compiled.anchor > 0, compiled.span > compiled.count else {
+            let start = item - compiled.anchor
+            if let last = lastItem(of: rule, at: start, in: records) { body(start, last) }
+            return
+        }
+        for start in max(0, item - compiled.span + 1)..<max(0, item - compiled.count + 2)
+        where lastItem(of: rule, at: start, in: records) == item {
+            body(start, item)
+        }
+    }
 
     /// The last item of the rule's match that begins at item `start`, or nil when there is none.
     func lastItem(of rule: Int, at start: Int, in records: UnsafeBufferPointer<UInt32>) -> Int? {

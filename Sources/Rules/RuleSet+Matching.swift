@@ -18,7 +18,7 @@ package struct RuleMatch: Sendable, Hashable {
 
 extension RuleSet {
     /// Appends the matches whose anchors are among the items `anchors` of the body, in the order of anchors, then of
-    /// rules. Stops early when `matches` holds `maximumCount`, or when `fuel`, one a looked-at item and one a tried
+    /// rules. Stops early when `matches` holds `maximumCount` or a few more, or when `fuel`, one a looked-at item and one a tried
     /// rule, is at an end. Allocates only when `matches` must grow.
     package func appendMatches(
         in stream: ProgramStream, anchors: Range<Int>, maximumCount: Int, fuel: inout Int,
@@ -30,13 +30,14 @@ extension RuleSet {
                 fuel -= 1
                 guard fuel > 0 else { return }
                 guard index.isAnchor(body[item]) else { continue }
-                for rule in index.rules(anchoredAt: body[item]) {
+                for posting in index.rules(anchoredAt: body[item]) {
                     fuel -= 1
                     guard fuel > 0, matches.count < maximumCount else { return }
-                    let start = item - index.anchorOffset(of: Int(rule))
-                    guard let last = index.lastItem(of: Int(rule), at: start, in: body) else { continue }
-                    matches.append(
-                        RuleMatch(rule: rule, first: stream.firsts[start], last: stream.lasts[last]))
+                    guard index.mayMatch(posting, at: item, in: body) else { continue }
+                    index.forEachMatch(of: Int(posting.rule), anchoredAt: item, in: body) { first, last in
+                        matches.append(
+                            RuleMatch(rule: posting.rule, first: stream.firsts[first], last: stream.lasts[last]))
+                    }
                 }
             }
         }
@@ -53,15 +54,18 @@ extension RuleSet {
         return start..<last + 1
     }
 
+    /// What a rule does, and the record of its phrase.
+    package func edit(of rule: UInt32) -> Edit { rules[Int(rule)].edit }
+    package func record(of rule: UInt32) -> UInt32 { UInt32(vocabularyCount) + rules[Int(rule)].phrase }
+
     /// The bid of a rule in a text with this context feature: `worth + coefficient · (context · c − offset)`, summed
     /// in order.
     package func strength(of rule: Int, context: Span<Float>) -> Float {
         precondition(
             context.count == contextDimensions, "the context feature has another length than the rules'")
-        let rule = rules[rule]
-        guard !rule.context.isEmpty else { return rule.worth }
+        guard !rules[rule].context.isEmpty else { return rules[rule].worth }
         var product: Float = 0
-        for index in rule.context.indices { product += rule.context[index] * context[index] }
-        return rule.worth + rule.coefficient * (product - rule.offset)
+        for index in 0..<contextDimensions { product += rules[rule].context[index] * context[index] }
+        return rules[rule].worth + rules[rule].coefficient * (product - rules[rule].offset)
     }
 }
