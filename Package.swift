@@ -89,7 +89,7 @@ let package = Package(
             name: "sae",
             dependencies: engineRooms + [
                 "SAEEngine", "SAEClient", "Daemon", "Evaluation", "Fitting", "LoadGeneration", "Wire", "Scoring",
-                arguments, log,
+                "Annealing", "Rules", arguments, log,
             ]),
 
         // Tests stand above everything. The allocation counter replaces malloc in the test process.

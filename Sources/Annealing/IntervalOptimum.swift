@@ -11,11 +11,28 @@ package struct ExactOptimum: Sendable, Equatable {
 }
 
 extension Annealer {
+    /// Whether no edit can make or break a match elsewhere: no pattern holds a phrase, and either nothing is replaced or all
+    /// patterns are adjacent.
+    package var isIntervalExact: Bool {
+        let isClosed = rules.rules.allSatisfy { rule in
+            rule.pattern.elements.allSatisfy { element in
+                switch element {
+                case .record(let id): id < rules.vocabularyCount
+                case .pieceClass(let index): rules.classes[index].members.allSatisfy { $0 < rules.vocabularyCount }
+                }
+            }
+        }
+        let isAdjacent = rules.rules.allSatisfy { rule in
+            if case .sequence(_, let gaps) = rule.pattern { gaps.allSatisfy { $0 == 0 } } else { false }
+        }
+        return isClosed && (isAdjacent || rules.rules.allSatisfy { $0.edit == .add })
+    }
+
     /// The least energy of a program as it was loaded, over all sets of non-overlapping matches of that program: weighted
     /// interval scheduling, a dynamic programme over its pieces. O(pieces + matches).
     ///
-    /// Exact when no rule can match because of another: all patterns adjacent and none with a phrase in it. Otherwise
-    /// it is the least energy of what can be done in one step.
+    /// Exact when no rule can match because of another: `isIntervalExact`. Otherwise it is the least energy of what can be
+    /// done in one step.
     package func intervalOptimum(_ stream: ProgramStream, context: Span<Float>) -> ExactOptimum {
         var matches: [RuleMatch] = []
         var fuel = Int.max

@@ -3,7 +3,8 @@ import Dispatch
 import Programs
 import Rules
 
-/// How often a schedule of the annealer reaches the least energy, by equality saturation, on texts.
+/// How often a schedule of the annealer reaches the least energy on texts: by the interval programme where that is exact,
+/// else by equality saturation.
 package struct OptimumRates: Sendable {
     /// Texts that were annealed; those where a rule matches; those where greed and the optimum can differ at all,
     /// because matches overlap.
@@ -25,6 +26,7 @@ package struct OptimumRates: Sendable {
         var workspace = AnnealingWorkspace()
         var stream = ProgramStream()
         let context = [Float](repeating: 0, count: annealer.rules.contextDimensions)
+        let isIntervalExact = annealer.isIntervalExact
         for ids in texts {
             stream.load(ids: ids)
             let loaded = stream
@@ -34,7 +36,10 @@ package struct OptimumRates: Sendable {
             self.texts += 1
             guard outcome.matches > 0 else { continue }
             matching += 1
-            let best = annealer.saturationOptimum(loaded, context: context.span)
+            let best =
+                isIntervalExact
+                ? annealer.intervalOptimum(loaded, context: context.span)
+                : annealer.saturationOptimum(loaded, context: context.span)
             guard best.isComplete else {
                 unfinished += 1
                 continue

@@ -37,7 +37,7 @@ private let minimumChecks = 10.0
 /// Mines rules that add a phrase where a pattern tells what the model misses (`algorithm.md`, section 11, the greedy
 /// control): the vector of a phrase is the shrunk mean of what its texts lack.
 ///
-/// With x the vector of a text before it is normalised, t its target, c = x̂·t: adding v changes the cosine by
+/// With x the vector of a text, t its target, c = x̂·t: adding v changes the cosine by
 /// g·v − h |v|²/2 with g = (t − c x̂)/|x| and h = c/|x|², to second order and leaving out the part of v along x.
 /// The best v for all texts of a pattern is Σg/Σh; of its gain |Σg|²/2Σh, chance alone would give Σ|g|²/2Σh.
 package struct RuleMiner {
@@ -45,14 +45,15 @@ package struct RuleMiner {
     private let size: Int
     private let vocabularyCount: Int
     private let options: MiningOptions
-    /// Before normalisation and without rules, a row a text.
-    private let sums: [Float]
+    /// Without rules, a row a text.
+    private let vectors: [Float]
 
-    /// `sums`: what the model makes of every text before normalising, a row a text.
-    package init(_ texts: TrainingTexts, sums: [Float], vocabularyCount: Int, options: MiningOptions = MiningOptions()) {
-        precondition(sums.count == texts.count * texts.dimensions)
+    /// `vectors`: what the model makes of every text, a row a text, before or after normalising. The vectors of phrases are
+    /// on the same scale: they are to be added at this point.
+    package init(_ texts: TrainingTexts, vectors: [Float], vocabularyCount: Int, options: MiningOptions = MiningOptions()) {
+        precondition(vectors.count == texts.count * texts.dimensions)
         self.texts = texts
-        self.sums = sums
+        self.vectors = vectors
         self.vocabularyCount = vocabularyCount
         self.options = options
         size = texts.dimensions
@@ -102,7 +103,7 @@ package struct RuleMiner {
         var applier = RuleApplier(mined.rules)
         var (without, with, edits) = (0.0, 0.0, 0)
         for text in chosen {
-            var x = sum(text)
+            var x = vector(of: text)
             without += Double(residual(of: x, text).cosine)
             for match in applier.edits(texts, text) {
                 add(mined.phraseVectors, Int(mined.rules.rules[Int(match.rule)].phrase), 1, to: &x)
@@ -130,7 +131,7 @@ package struct RuleMiner {
         var curvatures = [Float](repeating: 0, count: candidates.count)
         var counts = [Int](repeating: 0, count: candidates.count)
         for (index, text) in mining.enumerated() {
-            var x = sum(text)
+            var x = vector(of: text)
             let edits = applier.edits(texts, text)
             for match in edits { add(vectors, Int(applier.phrase(match)), 1, to: &x) }
             let state = residual(of: x, text)
@@ -170,7 +171,7 @@ package struct RuleMiner {
         for text in checking {
             let edits = applier.edits(texts, text)
             guard !edits.isEmpty else { continue }
-            var x = sum(text)
+            var x = vector(of: text)
             for match in edits { add(vectors, Int(applier.phrase(match)), 1, to: &x) }
             let whole = residual(of: x, text).cosine
             for match in edits {
@@ -203,7 +204,7 @@ package struct RuleMiner {
         try RuleSet(vocabularyCount: vocabularyCount, phraseCount: rules.count, rules: rules)
     }
 
-    private func sum(_ text: UInt32) -> [Float] { Array(sums[Int(text) * size..<(Int(text) + 1) * size]) }
+    private func vector(of text: UInt32) -> [Float] { Array(vectors[Int(text) * size..<(Int(text) + 1) * size]) }
 
     private func add(_ vectors: [Float], _ row: Int, _ factor: Float, to x: inout [Float]) {
         for d in 0..<size { x[d] += factor * vectors[row * size + d] }

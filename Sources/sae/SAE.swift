@@ -24,6 +24,7 @@ struct SAE: AsyncParsableCommand {
             EvalCommand.self,
             BenchCommand.self,
             ModelCommand.self,
+            RulesCommand.self,
             DevicesCommand.self,
         ])
 }

@@ -139,6 +139,29 @@ import Testing
         #expect(interval == nil)
     }
 
+    @Test func `rules that only add, and never for phrases, have an exact interval programme, gaps and triggers included`() {
+        var generator = GeneratedRules()
+        generator.nests = false
+        let failure = forAll(seed: 79, count: 300, maximumSize: 60) { size, random in
+            AnnealingCase(generator, size: size, using: &random)
+        } holds: { given in
+            var example = given
+            let rules = given.annealer.rules
+            example.annealer = Annealer(
+                rules: try RuleSet(
+                    vocabularyCount: rules.vocabularyCount, phraseCount: rules.phraseCount,
+                    contextDimensions: rules.contextDimensions, classes: rules.classes,
+                    rules: rules.rules.filter { $0.edit == .add }),
+                options: given.annealer.options, seed: given.annealer.seed)
+            let best = intervals(example)
+            return example.annealer.isIntervalExact && best.energy <= example.run().outcome.energy && example.replay(best.edits)?.energy == best.energy
+        }
+        #expect(failure == nil)
+        var random = SeededRandom(seed: 80)
+        #expect(!AnnealingCase(GeneratedRules(), size: 40, using: &random).annealer.isIntervalExact)
+        #expect(AnnealingCase(adjacentOnly, size: 40, using: &random).annealer.isIntervalExact)
+    }
+
     @Test func `a saturation that meets its limit says so, and its energy can be reached`() throws {
         var random = SeededRandom(seed: 78)
         var limits = SaturationLimits()

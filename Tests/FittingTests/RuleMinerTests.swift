@@ -24,7 +24,7 @@ import Testing
             targets += x.map { $0 / length }
         }
         var texts = TrainingTexts(dimensions: size)
-        texts.append(pieces: ids, targets: targets) { $0 % 10 == 0 }
+        texts.append(pieces: ids, targets: targets) { $0 % 10 == 0 ? .holdOut : .fit }
         return (texts, sums)
     }
 
@@ -42,7 +42,7 @@ import Testing
         }
         var options = MiningOptions()
         options.minimumCount = 20
-        let miner = RuleMiner(texts, sums: sums, vocabularyCount: vocabularyCount, options: options)
+        let miner = RuleMiner(texts, vectors: sums, vocabularyCount: vocabularyCount, options: options)
         let mined = try miner.mine()
         let rule = try #require(mined.rules.rules.first { $0.pattern == .adjacent(records: 4, 9) })
         let vector = mined.phraseVectors[Int(rule.phrase) * size..<(Int(rule.phrase) + 1) * size]
@@ -59,7 +59,7 @@ import Testing
         var options = MiningOptions()
         options.minimumCount = 5
         options.evidence = 1
-        let mined = try RuleMiner(texts, sums: sums, vocabularyCount: vocabularyCount, options: options).mine()
+        let mined = try RuleMiner(texts, vectors: sums, vocabularyCount: vocabularyCount, options: options).mine()
         #expect(mined.candidateCount > 500 && mined.takenCount > 300)
         #expect(mined.keptCount <= mined.takenCount / 100)
     }
