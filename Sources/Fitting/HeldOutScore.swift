@@ -20,7 +20,8 @@ package struct HeldOutScore: Sendable, Equatable {
         agreement = Self.agreement(ours, theirs)
     }
 
-    private static func agreement(_ vectors: Matrix, _ targets: Matrix) -> Double {
+    /// `agreement` of vectors and targets, a row a text, rows of length one.
+    static func agreement(_ vectors: Matrix, _ targets: Matrix) -> Double {
         let theirs = targets.multiplied(by: targets.transposed())
         let ours = vectors.multiplied(by: vectors.transposed())
         var pairs: [(Double, Double)] = []

@@ -96,23 +96,39 @@ package struct RuleMiner {
             keptCount: rules.count)
     }
 
-    /// Mean cosine to the targets of some texts, without the rules and with them, and edits a text.
-    package func cosines(
-        of chosen: [UInt32], with mined: MinedRules
-    ) -> (without: Double, with: Double, editsPerText: Double) {
-        var applier = RuleApplier(mined.rules)
-        var (without, with, edits) = (0.0, 0.0, 0)
+    /// How well some texts agree with their targets, without the rules or with them, and how many edits there were.
+    package struct Score: Sendable {
+        /// Mean of the cosine to the target.
+        package var cosine = 0.0
+        /// `HeldOutScore.agreement`.
+        package var agreement = 0.0
+        package var editsPerText = 0.0
+    }
+
+    /// The score of some texts with rules, or without any.
+    package func score(of chosen: [UInt32], with mined: MinedRules?) -> Score {
+        var applier = mined.map { RuleApplier($0.rules) }
+        var values: [Float] = []
+        var edits = 0
         for text in chosen {
             var x = vector(of: text)
-            without += Double(residual(of: x, text).cosine)
-            for match in applier.edits(texts, text) {
+            for match in applier?.edits(texts, text) ?? [] {
+                guard let mined else { continue }
                 add(mined.phraseVectors, Int(mined.rules.rules[Int(match.rule)].phrase), 1, to: &x)
                 edits += 1
             }
-            with += Double(residual(of: x, text).cosine)
+            _ = normalizeRow(&x, 0..<size)
+            values.append(contentsOf: x)
         }
+        let targets = chosen.flatMap { texts.target(Int($0)) }
+        let total = zip(values, targets).reduce(0.0) { $0 + Double($1.0) * Double($1.1) }
         let count = Double(max(1, chosen.count))
-        return (without / count, with / count, Double(edits) / count)
+        return Score(
+            cosine: total / count,
+            agreement: HeldOutScore.agreement(
+                Matrix(rowCount: chosen.count, columnCount: size, values: values),
+                Matrix(rowCount: chosen.count, columnCount: size, values: targets)),
+            editsPerText: Double(edits) / count)
     }
 
     private struct Gain {
@@ -214,9 +230,7 @@ package struct RuleMiner {
     private func residual(
         of x: [Float], _ text: UInt32
     ) -> (slope: [Float], square: Float, curvature: Float, cosine: Float) {
-        var target = [Float](repeating: 0, count: size)
-        let scale = texts.targetScales[Int(text)]
-        for d in 0..<size { target[d] = Float(texts.targets[Int(text) * size + d]) * scale }
+        var target = texts.target(Int(text))
         let norm = dot(x, x).squareRoot()
         guard norm > 0 else { return (x, 0, 0, 0) }
         let cosine = dot(x, target) / norm

@@ -80,11 +80,12 @@ struct MineRulesCommand: ParsableCommand {
             try writer.append(mined.phraseVectors)
             try writer.finish()
         }
-        let figures = miner.cosines(of: material.texts.heldOut, with: mined)
+        let before = miner.score(of: material.texts.heldOut, with: nil)
+        let after = miner.score(of: material.texts.heldOut, with: mined)
         print(
             #"{"candidates":\#(mined.candidateCount),"taken":\#(mined.takenCount),"kept":\#(mined.keptCount),"#
-                + #""held_out_texts":\#(material.texts.heldOut.count),"cosine_without":\#(figures.without),"#
-                + #""cosine_with":\#(figures.with),"edits_per_text":\#(figures.editsPerText)}"#)
+                + #""held_out_texts":\#(material.texts.heldOut.count),"edits_per_text":\#(after.editsPerText),"#
+                + #""cosine":[\#(before.cosine),\#(after.cosine)],"agreement":[\#(before.agreement),\#(after.agreement)]}"#)
     }
 }
 
