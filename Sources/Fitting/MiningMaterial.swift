@@ -1,5 +1,6 @@
 import Bytes
 import Models
+import Rules
 package import SAEEngine
 import Tokenization
 
@@ -23,10 +24,15 @@ package struct MiningMaterial: Sendable {
         guard lines.count == count else {
             throw .tooFewTexts(texts: pair.texts, lines: lines.count, vectors: pair.vectors, rows: count)
         }
+        let noRules: RuleSet
+        do throws(RuleError) {
+            noRules = try RuleSet(vocabularyCount: engine.model.pieces.vocabularyCount, phraseCount: 0)
+        } catch { throw .rules(error) }
         var texts = TrainingTexts(dimensions: engine.dimensions)
         let targets = try unitRows(array, basis: nil, threadCount: options.threadCount)
         texts.append(
-            pieces: tokenize(lines, count: count, model: engine.model.pieces, threadCount: options.threadCount),
+            pieces: tokenize(
+                lines, count: count, model: engine.model.pieces, phrases: noRules, threadCount: options.threadCount),
             targets: Array(targets[..<(count * engine.dimensions)])
         ) { line in
             let value = lines.bytes[lines.range(line)].withUnsafeBytes {

@@ -69,7 +69,8 @@ struct MineRulesCommand: ParsableCommand {
         options.significance = significance
         options.maximumRules = maximumRules
         let miner = RuleMiner(
-            material.texts, vectors: material.vectors, vocabularyCount: engine.vocabularyCount, options: options)
+            material.texts, vectors: material.vectors, vocabularyCount: engine.model.pieces.vocabularyCount,
+            options: options)
         let mined = try miner.mine { Terminal.printNote($0) }
         let names = PieceNames(pieces: engine.model.pieces)
         var file = try AtomicFileWriter(output)
@@ -141,9 +142,8 @@ struct OptimumCommand: ParsableCommand {
     /// Greedy, and both ways to cool from temperatures around the mean worth of a rule.
     private static func schedules(_ scale: Float) -> [CoolingSchedule] {
         [.greedy]
-            + [0.5, 1, 2].flatMap { factor -> [CoolingSchedule] in
-                let start = factor * scale
-                return [
+            + [scale / 2, scale, scale * 2].flatMap { start -> [CoolingSchedule] in
+                [
                     .geometric(start: start, factor: 0.8, floor: start / 50),
                     .geometric(start: start, factor: 0.95, floor: start / 50),
                     .adaptive(start: start, acceptance: 0.3, floor: start / 50),
