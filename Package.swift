@@ -81,7 +81,7 @@ let package = Package(
         swift(
             "Daemon",
             [
-                "Transport", "Wire", "Messages", "SAEEngine", "Models", "Tokenization", "Vectors", "Bytes", "CPosix", "CSystemd",
+                "Transport", "Wire", "Messages", "SAEEngine", "Models", "Scoring", "Tokenization", "Vectors", "Bytes", "CPosix", "CSystemd",
                 "Diagnostics", log, toml, protobuf,
             ] + http),
         swift("LoadGeneration", ["SAEClient", "Diagnostics"]),

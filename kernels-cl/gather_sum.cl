@@ -8,7 +8,7 @@
 //   sums        texts × dimensions, row-major
 //
 // One work-item computes 16 dimensions of a text: global size (texts, ⌈dimensions / 16⌉), texts > 0. Items in order,
-// product and sum rounded separately. Twin: `sae_gather_sum_i8`; equal bit for bit.
+// each a fused multiply-add. Twin: `PlainKernels.gatherSums`, which is `sae_add_rows`; equal bit for bit.
 
 #pragma OPENCL FP_CONTRACT OFF
 
@@ -23,8 +23,7 @@ kernel void gather_sum(const uint dimensions, global const uint *restrict pieces
         for (uint item = starts[text]; item < starts[text + 1]; item++) {
             const uint piece = pieces[item];
             const float16 row = convert_float16(vload16(0, rows + (size_t)piece * dimensions + first));
-            const float16 product = (weights[item] * scales[piece]) * row;
-            sum = sum + product;
+            sum = fma((float16)(weights[item] * scales[piece]), row, sum);
         }
         vstore16(sum, 0, output);
         return;
@@ -33,8 +32,7 @@ kernel void gather_sum(const uint dimensions, global const uint *restrict pieces
         float sum = 0;
         for (uint item = starts[text]; item < starts[text + 1]; item++) {
             const uint piece = pieces[item];
-            const float product = (weights[item] * scales[piece]) * (float)rows[(size_t)piece * dimensions + first + d];
-            sum = sum + product;
+            sum = fma(weights[item] * scales[piece], (float)rows[(size_t)piece * dimensions + first + d], sum);
         }
         output[d] = sum;
     }

@@ -67,7 +67,13 @@ package final class Service: Sendable {
         self.scheduler = scheduler
         admission = Admission(configuration, workerCount: workerCount, scheduler: scheduler)
         methods = Methods(configuration, engine: engine, workerCount: workerCount)
-        workers = WorkerPool(count: workerCount, engine: engine, scheduler: scheduler, metrics: metrics) { request in
+        workers = WorkerPool(
+            count: workerCount, engine: engine, scheduler: scheduler, metrics: metrics,
+            onScorerFailure: { reason in
+                metrics.scorerFallbacks.add(1)
+                log.write(.scorerFallback, [.reason: reason])
+            }
+        ) { request in
             guard !request.isStopped else { return }
             do throws(Failure) {
                 guard !request.isInVain else { throw Failure(.deadlineExceeded, "the deadline has passed") }

@@ -1,6 +1,7 @@
 import Dispatch
 import Glibc
 import SAEEngine
+import Scoring
 
 extension Service {
     /// Opens the model, serves until SIGTERM or SIGINT has been obeyed, and returns. A second signal hurries.
@@ -14,7 +15,14 @@ extension Service {
         let log = Log(writer, levelNamed: configuration.logLevel)
         let lowered = configuration.boundToDescriptors(log)
         log.write(.startup, [.version: Version.current])
-        let engine = try Engine(contentsOf: modelPath)
+        let scorer = ScorerSettings(
+            choice: ScorerChoice(rawValue: configuration.modelScorer) ?? .auto, device: configuration.modelDevice,
+            cacheDirectory: KernelCacheDirectory(environment: environment))
+        let engine = try Engine(contentsOf: modelPath, scorer: scorer)
+        if let failure = engine.scorer.openingFailure {
+            metrics.scorerFallbacks.add(1)
+            log.write(.scorerFallback, [.reason: failure.description])
+        }
         let service = Service(lowered, engine: engine, log: log, metrics: metrics)
         signal(SIGPIPE, SIG_IGN)
         let signals = [SIGTERM, SIGINT].map { number in

@@ -130,7 +130,7 @@ package struct ModelFit {
         let shipped = score(rounded, texts)
         observe(.chosen(exact: score(parameters, texts), rounded: shipped))
         if options.shape.hasGates {
-            for temperature: Float in [0.8, 1, 1.25, 1.5, 2, 3] {
+            for temperature: Float in [1, 1.25, 1.5, 1.75, 2, 2.5, 3] {
                 observe(.temperature(temperature, score(rounded, texts, temperature: temperature)))
             }
         }

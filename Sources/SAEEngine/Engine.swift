@@ -66,6 +66,11 @@ public struct Engine: Sendable {
         workspace.slice.outcome.map { generation(of: $0.numerics) } ?? generation
     }
 
+    /// Why the last batch of a workspace was scored by another back end than asked for: told once.
+    package func scorerFailure(in workspace: borrowing Workspace) -> String? {
+        workspace.slice.outcome?.failure.map(\.description)
+    }
+
     private func generation(of numerics: String) -> UInt64 {
         numerics == scorer.substituteNumerics ? substituteGeneration : openingGeneration
     }

@@ -63,7 +63,7 @@ package enum PlainKernels {
     }
 
     /// `gather_sum`: texts × dimensions, Σ_i (weight_i · scales[p_i]) · rows[p_i] in item order, as
-    /// `sae_gather_sum_i8` defines it.
+    /// `sae_add_rows` defines it.
     package static func gatherSums(
         _ batch: PieceBatch, weights: [Float], rows: [Int8], scales: [Float], dimensions: Int
     ) -> [Float] {
@@ -73,8 +73,7 @@ package enum PlainKernels {
                 let piece = Int(batch.pieces[item])
                 let coefficient = weights[item] * scales[piece]
                 for d in 0..<dimensions {
-                    let product = coefficient * Float(rows[piece * dimensions + d])
-                    sums[text * dimensions + d] += product
+                    sums[text * dimensions + d].addProduct(coefficient, Float(rows[piece * dimensions + d]))
                 }
             }
         }

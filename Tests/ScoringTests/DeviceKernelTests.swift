@@ -147,11 +147,13 @@ import Testing
                 let expected = PlainKernels.gatherSums(
                     batch, weights: weights, rows: rows, scales: scales, dimensions: dimensions)
                 #expect(sums.map(\.bitPattern) == expected.map(\.bitPattern), "\(dimensions) dimensions")
+                // The vector kernel takes whole lanes of 16.
+                guard dimensions % 16 == 0 else { continue }
                 var kernel = [Float](repeating: 0, count: sums.count)
                 for text in lengths.indices {
                     let items = Int(batch.starts[text])..<Int(batch.starts[text + 1])
                     kernel.withUnsafeMutableBufferPointer {
-                        sae_gather_sum_i8(
+                        sae_add_rows(
                             0, rows, scales, dimensions, Array(batch.pieces[items]), Array(weights[items]),
                             items.count,
                             $0.baseAddress.map { $0 + text * dimensions })

@@ -7,6 +7,9 @@ package struct Configuration: Sendable, Equatable {
     /// Empty: the name in the model file.
     package var modelName = ""
 
+    package var modelScorer = "auto"
+    package var modelDevice = "auto"
+
     package var listenTCP = "127.0.0.1:7733"
     package var listenUnix = "/run/sae/sae.sock"
     package var listenUnixMode = 0o660

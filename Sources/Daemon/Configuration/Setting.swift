@@ -99,6 +99,10 @@ extension Setting {
         Setting("config", .text(\.file), "configuration file"),
         Setting("model.path", flag: "--model", .text(\.modelPath), "model file; empty: the packaged model"),
         Setting("model.name", .text(\.modelName), "name in answers; empty: the name in the model file"),
+        Setting(
+            "model.scorer", flag: "--scorer", .choice(\.modelScorer, ["auto", "opencl", "blas", "int8", "reference"]),
+            "what scores context rules"),
+        Setting("model.device", flag: "--device", .text(\.modelDevice), "OpenCL device: auto, its number, or part of its name"),
         Setting("listen.tcp", flag: "--listen", .text(\.listenTCP), "frames over TCP; empty: off"),
         Setting("listen.unix", flag: "--unix", .text(\.listenUnix), "frames over a Unix socket; empty: off"),
         Setting("listen.unix_mode", .octal(\.listenUnixMode, 0...0o777), "mode of the socket file"),

@@ -13,6 +13,7 @@ package enum Event: String, CaseIterable, Sendable {
     case slowReader = "slow_reader"
     case descriptorLimit = "fd_limit"
     case watchdogLag = "watchdog_lag"
+    case scorerFallback = "scorer_fallback"
     case internalError = "internal"
     case connectionOpen = "connection_open"
     case connectionClose = "connection_close"
@@ -22,7 +23,7 @@ package enum Event: String, CaseIterable, Sendable {
         switch self {
         case .startup, .listen, .ready, .drainBegin, .drainEnd, .shutdown: .info
         case .refused, .slowRequest, .protocolError, .slowReader: .notice
-        case .descriptorLimit, .watchdogLag: .warning
+        case .descriptorLimit, .watchdogLag, .scorerFallback: .warning
         case .internalError: .error
         case .connectionOpen, .connectionClose, .request: .debug
         }
@@ -42,6 +43,7 @@ package enum Event: String, CaseIterable, Sendable {
         case .slowReader: "connection ended because its peer does not read"
         case .descriptorLimit: "fewer connections than configured: the descriptor limit is low"
         case .watchdogLag: "an I/O queue or worker does not advance"
+        case .scorerFallback: "the scorer was given up: the CPU takes over"
         case .internalError: "internal error"
         case .connectionOpen: "connection opened"
         case .connectionClose: "connection closed"

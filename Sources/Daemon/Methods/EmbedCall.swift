@@ -16,7 +16,6 @@ final class EmbedCall: Request, @unchecked Sendable {
     private let encoding: VectorEncoding
     private let dimensions: Int
     private let temperature: Temperature
-    private let generation: UInt64
     private let limits: TextLimits
     private let output: SendBuffer
     private let notes = Mutex(RowNotes())
@@ -30,13 +29,12 @@ final class EmbedCall: Request, @unchecked Sendable {
     init(
         _ arrived: Arrival, on connection: ServerConnection, texts: TextBatch,
         fields: EmbedRequestFields, encoding: VectorEncoding, dimensions: Int,
-        temperature: Temperature, limits: TextLimits, generation: UInt64
+        temperature: Temperature, limits: TextLimits
     ) {
         self.fields = fields
         self.encoding = encoding
         self.dimensions = dimensions
         self.temperature = temperature
-        self.generation = generation
         self.limits = limits
         let count = fields.lengths.count
         output = SendBuffer(
@@ -94,6 +92,7 @@ final class EmbedCall: Request, @unchecked Sendable {
     }
 
     override func answer() throws(Failure) -> Answer {
+        let generation = try generationOfRows(wanted: fields.ifGeneration)
         let (notes, pieces) = (notes.withLock { $0 }, pieces.withLock { $0 })
         countTexts(lengths.count, notes)
         var writer = FieldWriter()

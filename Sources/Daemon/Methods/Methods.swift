@@ -11,7 +11,7 @@ struct Methods: Sendable {
     private let configuration: Configuration
     private let engine: Engine
     private let modelName: String
-    let generation: UInt64
+    var generation: UInt64 { engine.generation }
     private let workerCount: Int
     private let started = monotonicNanoseconds()
 
@@ -19,7 +19,6 @@ struct Methods: Sendable {
         self.configuration = configuration
         self.engine = engine
         self.workerCount = workerCount
-        generation = engine.generation
         modelName = configuration.modelName.isEmpty ? engine.modelName : configuration.modelName
     }
 
@@ -80,7 +79,7 @@ struct Methods: Sendable {
         let texts = try texts(frame, fields.lengths)
         return EmbedCall(
             arrived, on: connection, texts: texts, fields: fields, encoding: encoding, dimensions: dimensions,
-            temperature: temperature, limits: limits(truncates: fields.truncate), generation: generation)
+            temperature: temperature, limits: limits(truncates: fields.truncate))
     }
 
     private func decode(
@@ -117,7 +116,7 @@ struct Methods: Sendable {
         }
         return SimilarityCall(
             arrived, on: connection, texts: texts, request: request, dimensions: dimensions,
-            limits: limits(truncates: request.truncate), generation: generation)
+            limits: limits(truncates: request.truncate))
     }
 
     private func tokenize(_ arrived: Arrival, on connection: ServerConnection) throws(Failure) -> Request {
@@ -137,8 +136,8 @@ struct Methods: Sendable {
             $0.dimensions = UInt32(engine.dimensions)
             $0.vocabulary = UInt32(engine.vocabularyCount)
             $0.trainedDimensions = [UInt32(engine.dimensions)]
-            $0.scorer = "none"
-            $0.device = "cpu"
+            $0.scorer = engine.numerics
+            $0.device = engine.numerics.hasPrefix("opencl-1:") ? String(engine.numerics.dropFirst(9)) : "cpu"
             $0.workers = UInt32(workerCount)
             $0.uptimeMs = (monotonicNanoseconds() - started) / 1_000_000
             $0.state = state.label

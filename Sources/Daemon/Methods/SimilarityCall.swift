@@ -9,7 +9,7 @@ import Wire
 final class SimilarityCall: Request, @unchecked Sendable {
     private let left: Int
     private let dimensions: Int
-    private let generation: UInt64
+    private let wantedGeneration: UInt64
     private let limits: TextLimits
     private let vectors: SendBuffer
     private let firstBad = Mutex<(index: Int, failure: Failure)?>(nil)
@@ -21,12 +21,12 @@ final class SimilarityCall: Request, @unchecked Sendable {
 
     init(
         _ arrived: Arrival, on connection: ServerConnection, texts: TextBatch,
-        request: Sae_V1_SimilarityRequest, dimensions: Int, limits: TextLimits, generation: UInt64
+        request: Sae_V1_SimilarityRequest, dimensions: Int, limits: TextLimits
     ) {
         left = Int(request.left)
         self.dimensions = dimensions
         self.limits = limits
-        self.generation = generation
+        wantedGeneration = request.ifGeneration
         let count = request.lengths.count
         vectors = SendBuffer(headroom: 0, count: count * dimensions * 4)
         let (rows, columns) = Self.shape(count: count, left: left)
@@ -70,7 +70,7 @@ final class SimilarityCall: Request, @unchecked Sendable {
         var writer = FieldWriter()
         writer.number(1, UInt64(rows))
         writer.number(2, UInt64(columns))
-        writer.fixed64(3, generation)
+        writer.fixed64(3, try generationOfRows(wanted: wantedGeneration))
         return Answer(message: writer.bytes, attachment: output)
     }
 

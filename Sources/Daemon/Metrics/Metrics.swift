@@ -57,6 +57,7 @@ package final class Metrics: Sendable {
     package let textBytes = Counter()
     package let batchTexts = Histogram.sizes()
     package let requestTexts = Histogram.sizes()
+    package let scorerFallbacks = Counter()
     package let cacheLookups = LabelledCounter(["hit", "miss"])
     package let workerBusyNanoseconds = Counter()
     package let connectionsOpened = LabelledCounter(TransportName.allCases.map(\.label))

@@ -17,10 +17,13 @@ final class Desk {
     /// For Tokenize: spans are not cached, so it needs next to no cache.
     private let spans: Tokenizer
     private var counts = Counts()
+    private let onScorerFailure: @Sendable (String) -> Void
     private var cacheSeen: (hits: UInt64, misses: UInt64) = (0, 0)
 
-    init(_ engine: Engine) {
+    /// `onScorerFailure` hears once, in words, why a scorer was given up.
+    init(_ engine: Engine, onScorerFailure: @escaping @Sendable (String) -> Void) {
         self.engine = engine
+        self.onScorerFailure = onScorerFailure
         workspace = engine.makeWorkspace()
         batch = EmbeddingBatch(dimensions: engine.dimensions)
         spans = Tokenizer(model: engine.model.pieces, cacheSlots: 4)
@@ -44,6 +47,8 @@ final class Desk {
             } while end < range.upperBound && bytes < Self.bytesBetweenLooks
             engine.embed(
                 request.texts, first..<end, limits: limits, temperature: temperature, using: &workspace, into: &batch)
+            request.observe(engine.generation(of: workspace))
+            if let failure = engine.scorerFailure(in: workspace) { onScorerFailure(failure) }
             for outcome in batch.outcomes { counts.pieces += outcome.pieceCount }
             counts.bytes += bytes
             batch.vectors.withUnsafeBufferPointer { body(first..<end, $0, batch.outcomes[...], engine.dimensions) }

@@ -41,6 +41,9 @@ class Request: @unchecked Sendable {
     private let stopped = Atomic<Bool>(false)
     private let firstStart = Atomic<UInt64>(0)
     private let computed = Atomic<UInt64>(0)
+    /// The generation that rows were computed with, 0 before the first; and whether there were two.
+    private let observedGeneration = Atomic<UInt64>(0)
+    private let sawTwoGenerations = Atomic<Bool>(false)
 
     init(
         _ arrived: Arrival, on connection: ServerConnection, texts: TextBatch, lengths: [UInt32],
@@ -80,6 +83,26 @@ class Request: @unchecked Sendable {
     func finished(_ count: Int, nanoseconds: UInt64) -> Bool {
         computed.wrappingAdd(nanoseconds, ordering: .relaxed)
         return unfinished.wrappingSubtract(count, ordering: .acquiringAndReleasing).newValue == 0
+    }
+
+    /// Notes which generation some rows belong to: it changes when a scorer fails and another takes over.
+    func observe(_ generation: UInt64) {
+        let before = observedGeneration.compareExchange(
+            expected: 0, desired: generation, ordering: .acquiringAndReleasing)
+        if !before.exchanged, before.original != generation { sawTwoGenerations.store(true, ordering: .releasing) }
+    }
+
+    /// The one generation of all rows. A mix is refused, as safe to repeat; so is another than the client wants.
+    func generationOfRows(wanted: UInt64) throws(Failure) -> UInt64 {
+        guard !sawTwoGenerations.load(ordering: .acquiring) else {
+            throw Failure(
+                .unavailable, "the scorer changed while this was computed: repeat it", retryAfter: 10, isRefused: true)
+        }
+        let generation = observedGeneration.load(ordering: .acquiring)
+        guard wanted == 0 || wanted == generation else {
+            throw Failure(.failedPrecondition, "another generation serves")
+        }
+        return generation
     }
 
     /// Time from arrival to the first slice, and time computing, in microseconds.

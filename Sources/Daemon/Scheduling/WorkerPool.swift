@@ -10,10 +10,12 @@ final class WorkerPool: Sendable {
 
     init(
         count: Int, engine: Engine, scheduler: Scheduler, metrics: Metrics,
-        onFinished: @escaping @Sendable (Request) -> Void
+        onScorerFailure: @escaping @Sendable (String) -> Void, onFinished: @escaping @Sendable (Request) -> Void
     ) {
         threads = (0..<count).map { _ in
-            Worker(engine: engine, scheduler: scheduler, metrics: metrics, onFinished: onFinished)
+            Worker(
+                engine: engine, scheduler: scheduler, metrics: metrics, onScorerFailure: onScorerFailure,
+                onFinished: onFinished)
         }
         for worker in threads { worker.start() }
     }
@@ -34,14 +36,17 @@ private final class Worker: Sendable {
     private let engine: Engine
     private let scheduler: Scheduler
     private let metrics: Metrics
+    private let onScorerFailure: @Sendable (String) -> Void
     private let onFinished: @Sendable (Request) -> Void
     /// Start of the slice under way, or 0.
     private let busySince = Atomic<UInt64>(0)
     private let thread = Mutex<pthread_t?>(nil)
 
     init(
-        engine: Engine, scheduler: Scheduler, metrics: Metrics, onFinished: @escaping @Sendable (Request) -> Void
+        engine: Engine, scheduler: Scheduler, metrics: Metrics, onScorerFailure: @escaping @Sendable (String) -> Void,
+        onFinished: @escaping @Sendable (Request) -> Void
     ) {
+        self.onScorerFailure = onScorerFailure
         self.engine = engine
         self.scheduler = scheduler
         self.metrics = metrics
@@ -76,7 +81,7 @@ private final class Worker: Sendable {
     }
 
     private func run() {
-        let desk = Desk(engine)
+        let desk = Desk(engine, onScorerFailure: onScorerFailure)
         while let slice = scheduler.nextSlice() {
             let start = monotonicNanoseconds()
             busySince.store(start, ordering: .relaxed)
