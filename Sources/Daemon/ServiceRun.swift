@@ -1,3 +1,4 @@
+import Diagnostics
 import Dispatch
 import Glibc
 import SAEEngine

@@ -107,6 +107,7 @@ package final class Metrics: Sendable {
         page.histogram("sae_batch_texts", "Texts a slice.", batchTexts)
         page.histogram("sae_request_texts", "Texts a request.", requestTexts)
         page.labelled("sae_piece_cache_lookups_total", "result", "Look-ups in the word cache.", cacheLookups)
+        page.counter("sae_scorer_fallbacks_total", "Scorers given up for the CPU's.", scorerFallbacks.value)
         page.header("sae_worker_busy_seconds_total", "counter", "Time that workers computed.")
         page.line("sae_worker_busy_seconds_total", "", Double(workerBusyNanoseconds.value) * 1e-9)
         page.labelled("sae_connections_total", "transport", "Connections accepted.", connectionsOpened)
