@@ -40,6 +40,7 @@ record() { tee -a "$folder/rows"; }
 
 say "in process"
 "$sae" bench "$texts" "${model[@]}" --threads 1,2 | record
+"$sae" bench "$texts" "${model[@]}" --threads 1,2 --temperature infinite | record
 
 say "through the socket"
 "$sae" serve --unix "$folder/s" --listen '' --http '' --drain-lame-duck-ms 0 "${model[@]}" >"$folder/log" 2>&1 &

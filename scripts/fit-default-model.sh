@@ -77,6 +77,7 @@ capture "$cache/pieces.txt" "$cache/pieces.npy"
 capture "$cache/rest.txt" "$cache/rest.npy"
 capture "$teacher/texts-more.txt.gz" "$cache/more.npy"
 perturb perturbed "$teacher/texts.txt.gz" --count 400000
+perturb perturbed2 "$teacher/texts-more.txt.gz" --count 450000
 perturb spoken1 "$teacher/texts.txt.gz" --count 120000 --spoken
 perturb spoken2 "$teacher/texts-more.txt.gz" --count 180000 --spoken
 perturb held "$teacher/texts.txt.gz" --count 8000 --of-held-out
@@ -85,7 +86,7 @@ say "fitting"
 "$sae" fit "$teacher/texts.txt.gz" "$teacher/vectors.npy" --scales "$teacher/scales.npy" \
     --also "$cache/perturbed.txt" "$cache/perturbed.npy" "$cache/rest.txt" "$cache/rest.npy" \
     "$teacher/texts-more.txt.gz" "$cache/more.npy" "$cache/spoken1.txt" "$cache/spoken1.npy" \
-    "$cache/spoken2.txt" "$cache/spoken2.npy" --contrasts "$cache/held.txt" "$cache/held.npy" \
+    "$cache/spoken2.txt" "$cache/spoken2.npy" "$cache/perturbed2.txt" "$cache/perturbed2.npy" --contrasts "$cache/held.txt" "$cache/held.npy" \
     --basis "$teacher/basis.npy" --pieces "$cache/pieces.model" --start "$cache/pieces.npy" \
     --checkpoint "$cache/default.state" --resume --output "$output" "${options[@]}"
 rm -f "$cache/default.state"

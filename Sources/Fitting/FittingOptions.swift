@@ -3,28 +3,28 @@ package import Programs
 /// The numbers of a fit. The defaults are those of the shipped model; docs/quality.md says what others gave.
 package struct FittingOptions: Sendable, Equatable {
     package var shape = ModelShape(
-        dimensions: 256, contextRank: 64, neighbourRank: 16, couplingCount: 64, ruleCount: 512)
+        dimensions: 256, contextRank: 64, neighbourRank: 16, couplingCount: 64, ruleCount: 1_024)
     package var vocabularyCount = 32_000
-    package var epochCount = 4
+    package var epochCount = 5
     /// Texts a step.
     package var batchCount = 512
     /// Adam's rate at its highest: it rises over the first steps and falls with a cosine to 0.
-    package var rate: Float = 0.002
+    package var rate: Float = 0.004
     /// The same for the parts that all texts share.
     package var denseRate: Float = 0.0015
     package var beta1: Float = 0.9
     package var beta2: Float = 0.999
     /// λ: the weight of the differences between the model's and the teacher's similarities of neighbours.
-    package var similarityWeight: Float = 10
+    package var similarityWeight: Float = 6
     /// Neighbours a group, 1 … 16.
     package var groupCount = 11
     /// a of the start a/(a + frequency) · vector of the piece (algorithm.md, section 10).
     package var startFrequency = 1e-3
     /// Each text is fitted at a temperature of the gates drawn between these, evenly in its logarithm.
     package var lowestTemperature: Float = 1
-    package var highestTemperature: Float = 1
+    package var highestTemperature: Float = 3
     /// The temperature that the model says to use: held-out scores are taken at it.
-    package var temperature: Float = 1
+    package var temperature: Float = 1.7
     /// The last epochs compute with the numbers as the file will hold them, in int8.
     package var roundedEpochCount = 1
     /// Of ten thousand texts of the first file so many are kept aside.

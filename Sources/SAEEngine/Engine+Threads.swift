@@ -23,12 +23,12 @@ extension Engine {
 
 extension Engine {
     /// Embeds the batch `loops` times on each of `threads` threads' share, keeping workspaces warm: for benchmarks.
-    package func bench(_ texts: TextBatch, loops: Int, threads: Int) {
+    package func bench(_ texts: TextBatch, loops: Int, temperature: Temperature, threads: Int) {
         DispatchQueue.concurrentPerform(iterations: threads) { part in
             let range = texts.count * part / threads..<texts.count * (part + 1) / threads
             var workspace = makeWorkspace()
             var batch = EmbeddingBatch(dimensions: dimensions)
-            for _ in 0..<loops { embed(texts, range, using: &workspace, into: &batch) }
+            for _ in 0..<loops { embed(texts, range, temperature: temperature, using: &workspace, into: &batch) }
         }
     }
 }

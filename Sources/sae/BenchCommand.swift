@@ -25,6 +25,9 @@ struct BenchCommand: AsyncParsableCommand {
     @Option(help: ArgumentHelp("Model file. (default: the one that comes with sae)", valueName: "file"))
     var model: String?
 
+    @Option(help: temperatureHelp, transform: parsedTemperature)
+    var temperature = Temperature.fitted
+
     @Option(help: ArgumentHelp("Numbers of threads, in process.", valueName: "n,n"))
     var threads: CountList = [1]
 
@@ -44,8 +47,8 @@ struct BenchCommand: AsyncParsableCommand {
         guard seconds > 0, seconds <= 3600 else {
             throw ValidationError("--seconds is over 0 and at most 3600")
         }
-        guard connect == nil || model == nil else {
-            throw ValidationError("--model has no meaning with --connect")
+        guard connect == nil || (model == nil && temperature == .fitted) else {
+            throw ValidationError("--model and --temperature have no meaning with --connect")
         }
     }
 
@@ -63,10 +66,11 @@ struct BenchCommand: AsyncParsableCommand {
         let engine = try Engine(contentsOf: try model ?? ResourceLocator.model())
         var texts = TextBatch()
         for index in 0..<lines.count { texts.append(utf8: lines[index]) }
+        let name = temperature == .infinite ? "engine, plain sum" : "engine"
         for count in threads.values {
             let rates = rates(engine, texts, threads: count)
             print(
-                #"{"what":"engine","threads":\#(count),"texts":\#(texts.count),"texts_per_second":\#(Int(rates[2])),"#
+                #"{"what":"\#(name)","threads":\#(count),"texts":\#(texts.count),"texts_per_second":\#(Int(rates[2])),"#
                     + #""minimum":\#(Int(rates[0])),"maximum":\#(Int(rates[4]))}"#)
         }
     }
@@ -76,8 +80,8 @@ struct BenchCommand: AsyncParsableCommand {
     private func rates(_ engine: Engine, _ texts: TextBatch, threads: Int) -> [Double] {
         let clock = ContinuousClock()
         return (0..<5).map { _ in
-            let cold = clock.measure { engine.bench(texts, loops: 1, threads: threads) }
-            let all = clock.measure { engine.bench(texts, loops: 6, threads: threads) }
+            let cold = clock.measure { engine.bench(texts, loops: 1, temperature: temperature, threads: threads) }
+            let all = clock.measure { engine.bench(texts, loops: 6, temperature: temperature, threads: threads) }
             return Double(texts.count * 5) / max((all - cold).seconds, 1e-9)
         }.sorted()
     }
