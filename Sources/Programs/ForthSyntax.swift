@@ -1,7 +1,7 @@
 package import Diagnostics
 
 /// A program as text: words in capitals, each followed by its numbers, white space between, `\` to the end of the line a
-/// comment.
+/// comment. `: name … ;` defines a word for people who write programs by hand; it may use those defined before it.
 package enum ForthSyntax {
     /// The text of a program; floats are the shortest that read back the same.
     package static func print(_ program: [Instruction]) -> String {
@@ -25,21 +25,82 @@ package enum ForthSyntax {
 
     /// The program in a text.
     package static func parse(_ text: String) throws(ForthSyntaxError) -> [Instruction] {
-        var program: [Instruction] = []
+        try parseWithPositions(text).program
+    }
+
+    /// The program in a text, and where each of its words was written: what stems from a definition, where that was used.
+    package static func parseWithPositions(
+        _ text: String
+    ) throws(ForthSyntaxError) -> (program: [Instruction], positions: [TextPosition]) {
         var rest = tokens(text)[...]
-        while let (token, position) = rest.popFirst() {
-            guard let word = Word.allCases.first(where: { $0.name == token }) else {
-                throw ForthSyntaxError(position: position, expected: "a word", found: token)
+        var definitions: [String: [Instruction]] = [:]
+        var (program, positions): ([Instruction], [TextPosition]) = ([], [])
+        while let (token, position) = rest.first {
+            var words: [Instruction]
+            if token == ":" {
+                rest.removeFirst()
+                let name = try definitionName(&rest, after: position)
+                words = []
+                while rest.first?.0 != ";" {
+                    guard let (token, position) = rest.first else {
+                        throw ForthSyntaxError(position: position, expected: "; after : \(name)", found: endOfText)
+                    }
+                    guard token != ":" else {
+                        throw ForthSyntaxError(position: position, expected: "; before the next definition", found: token)
+                    }
+                    words += try nextWords(&rest, definitions)
+                    try checkLength(words.count, at: position)
+                }
+                rest.removeFirst()
+                definitions[name] = words
+                continue
             }
-            guard rest.count >= word.operandCount else {
-                throw ForthSyntaxError(
-                    position: position, expected: "\(word.operandCount) number(s) after \(word.name)",
-                    found: "the end of the text")
-            }
-            program.append(try instruction(word, rest.prefix(word.operandCount)))
-            rest = rest.dropFirst(word.operandCount)
+            words = try nextWords(&rest, definitions)
+            program += words
+            positions += repeatElement(position, count: words.count)
+            try checkLength(program.count, at: position)
         }
-        return program
+        return (program, positions)
+    }
+
+    /// Words of a program, definitions expanded.
+    package static let maximumWords = 1 << 20
+
+    private static let endOfText = "the end of the text"
+
+    private static func checkLength(_ count: Int, at position: TextPosition) throws(ForthSyntaxError) {
+        guard count > maximumWords else { return }
+        throw ForthSyntaxError(position: position, expected: "at most \(maximumWords) words", found: "more")
+    }
+
+    private static func definitionName(
+        _ rest: inout ArraySlice<(String, TextPosition)>, after position: TextPosition
+    ) throws(ForthSyntaxError) -> String {
+        guard let (name, place) = rest.popFirst() else {
+            throw ForthSyntaxError(position: position, expected: "a name after :", found: endOfText)
+        }
+        guard ![":", ";"].contains(name), !Word.allCases.contains(where: { $0.name == name }), Float(name) == nil else {
+            throw ForthSyntaxError(position: place, expected: "a new name after :", found: name)
+        }
+        return name
+    }
+
+    /// Takes one word with its numbers, or the name of a definition.
+    private static func nextWords(
+        _ rest: inout ArraySlice<(String, TextPosition)>, _ definitions: [String: [Instruction]]
+    ) throws(ForthSyntaxError) -> [Instruction] {
+        guard let (token, position) = rest.popFirst() else { return [] }
+        if let words = definitions[token] { return words }
+        guard let word = Word.allCases.first(where: { $0.name == token }) else {
+            throw ForthSyntaxError(position: position, expected: "a word", found: token)
+        }
+        guard rest.count >= word.operandCount else {
+            throw ForthSyntaxError(
+                position: position, expected: "\(word.operandCount) number(s) after \(word.name)", found: endOfText)
+        }
+        let instruction = try instruction(word, rest.prefix(word.operandCount))
+        rest = rest.dropFirst(word.operandCount)
+        return [instruction]
     }
 
     private static func instruction(

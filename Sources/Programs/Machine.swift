@@ -25,6 +25,16 @@ package enum Trap: UserFacingError, Equatable {
 
     package var remedy: String? { nil }
     package var category: ErrorCategory { .invalidInput }
+
+    /// The word that could not be done; nil for what shows only at the end.
+    package var place: Int? {
+        switch self {
+        case .underflow(_, let at), .overflow(let at), .unknown(_, _, let at), .typeMismatch(_, let at),
+            .notFinite(let at), .outOfFuel(let at):
+            at
+        case .noVector: nil
+        }
+    }
 }
 
 /// The stack machine that defines what a program means. The engine's fast path computes the same sums in the same

@@ -43,6 +43,25 @@ package struct RecordTable: @unchecked Sendable {
         part(id, at: shape.recordElementCount - shape.couplingCount, count: shape.couplingCount, number: 5)
     }
 
+    /// How the weight of a record answers the context.
+    package func contextAnswer(_ id: Int) -> (scale: Float, elements: [Float]) {
+        part(id, at: shape.dimensions, count: shape.contextRank, number: 1)
+    }
+
+    /// How the weight of a record answers its neighbours.
+    package func neighbourAnswer(_ id: Int) -> (scale: Float, elements: [Float]) {
+        part(id, at: shape.dimensions + shape.contextRank, count: shape.neighbourRank, number: 2)
+    }
+
+    /// How a record moves the weights of its neighbours.
+    package func neighbourInfluence(_ id: Int) -> (scale: Float, elements: [Float]) {
+        part(
+            id, at: shape.dimensions + shape.contextRank + shape.neighbourRank, count: shape.neighbourRank, number: 3)
+    }
+
+    /// A record's own log-weight, b.
+    package func bias(_ id: Int) -> Float { number(id, 6) }
+
     /// The first record with a scale or weight that is not a finite number, or nil.
     package var firstNotFinite: Int? {
         (0..<count).first { id in (0..<7).contains { !number(id, $0).isFinite } }

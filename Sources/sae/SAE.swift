@@ -19,6 +19,8 @@ struct SAE: AsyncParsableCommand {
         version: "0.1.0",
         subcommands: [
             EmbedCommand.self,
+            TraceCommand.self,
+            ForthCommand.self,
             ServeCommand.self,
             FitCommand.self,
             EvalCommand.self,

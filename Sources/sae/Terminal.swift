@@ -6,15 +6,15 @@ enum Terminal {
     static var isInteractive: Bool { isatty(STDERR_FILENO) == 1 }
 
     /// Colours are for terminals, and for people who did not set NO_COLOR.
-    private static var hasColours: Bool {
-        guard isInteractive, let kind = getenv("TERM"), String(cString: kind) != "dumb" else { return false }
+    static func hasColours(on descriptor: Int32) -> Bool {
+        guard isatty(descriptor) == 1, let kind = getenv("TERM"), String(cString: kind) != "dumb" else { return false }
         return getenv("NO_COLOR") == nil
     }
 
     /// One line on standard error: `sae: error: …`. Line breaks of the message become spaces.
     static func printError(_ message: String) {
         let line = message.split { $0.isNewline }.map { $0.drop { $0 == " " } }.joined(separator: " ")
-        let label = hasColours ? "\u{1B}[1;31merror:\u{1B}[0m" : "error:"
+        let label = hasColours(on: STDERR_FILENO) ? "\u{1B}[1;31merror:\u{1B}[0m" : "error:"
         write("sae: \(label) \(line.hasPrefix("Error: ") ? String(line.dropFirst(7)) : line)\n")
     }
 

@@ -38,6 +38,11 @@ import Testing
         ("ADD\n\nSCALE", 3, 1, "1 number(s) after SCALE", "the end of the text"),
         ("COUPLE 3 4", 1, 1, "3 number(s) after COUPLE", "the end of the text"),
         ("COUPLE 3 4 x", 1, 12, "an offset", "x"),
+        (":", 1, 1, "a name after :", "the end of the text"),
+        (": ADD DUP ;", 1, 3, "a new name after :", "ADD"),
+        (": two DUP\n  DUP", 1, 1, "; after : two", "the end of the text"),
+        (": a ADD\n: b ADD ;", 2, 1, "; before the next definition", ":"),
+        (": a a ;", 1, 5, "a word", "a"),
     ])
     func `an error says line, column and what was expected`(
         _ text: String, _ line: Int, _ column: Int, _ expected: String, _ found: String
@@ -47,6 +52,20 @@ import Testing
         #expect(error?.position.column == column)
         #expect(error?.expected == expected)
         #expect(error?.found == found)
+    }
+
+    @Test func `a definition stands for its words, at the place where it is used`() throws {
+        let (program, positions) = try ForthSyntax.parseWithPositions(": d DUP DUP ; : q d d ;\nq ADD\n  d")
+        #expect(program == [.dup, .dup, .dup, .dup, .add, .dup, .dup])
+        #expect(positions.map(\.line) == [2, 2, 2, 2, 2, 3, 3])
+        #expect(positions.map(\.column) == [1, 1, 1, 1, 3, 3, 3])
+    }
+
+    @Test func `definitions cannot make a program of more words than are allowed`() {
+        var text = ": a0 DUP ;"
+        for level in 1...40 { text += " : a\(level) a\(level - 1) a\(level - 1) ;" }
+        let error = #expect(throws: ForthSyntaxError.self) { try ForthSyntax.parse(text) }
+        #expect(error?.expected == "at most \(ForthSyntax.maximumWords) words")
     }
 
     @Test func `a comment ends with its line`() throws {
