@@ -15,14 +15,15 @@ struct TraceCommand: ParsableCommand {
               sae trace "A cat sat on the mat." --json
               sae trace "A cat sat on the mat." --html cat.html
               sae trace "A cat sat on the mat." --exact
+              sae trace "A cat sat on the mat." "A kitten sat on a rug."
               sae trace "A cat sat on the mat." --forth | sae forth run -
 
             The share of an item, coupling or context rule is what it gives to the vector: all shares add up to \
-            100 %. docs/trace.md describes the JSON.
+            100 %. For two texts, the parts of each add up to their similarity. docs/trace.md describes the JSON.
             """)
 
-    @Argument(help: "The text.")
-    var text: String
+    @Argument(help: "The text, or two texts to compare.")
+    var texts: [String]
 
     @Option(help: ArgumentHelp("Model file. (default: the one that comes with sae)", valueName: "file"))
     var model: String?
@@ -46,22 +47,37 @@ struct TraceCommand: ParsableCommand {
         guard !exact || temperature != .infinite else {
             throw ValidationError("no discrete rule takes part at infinite temperature: --exact has no meaning there")
         }
+        guard (1...2).contains(texts.count) else { throw ValidationError("give one text, or two to compare") }
         guard !(json && forth) else { throw ValidationError("give --json or --forth, not both") }
+        guard texts.count == 1 || !(forth || exact) else {
+            throw ValidationError("--forth and --exact are for one text")
+        }
     }
 
     func run() throws {
         let engine = try Engine(contentsOf: try model ?? ResourceLocator.model())
-        let trace = try engine.trace(Array(text.utf8), temperature: temperature, isExact: exact)
-        if exact, trace.annealing == nil {
-            Terminal.printNote("model \(trace.modelName) has no discrete rules: there is nothing to search")
+        let traces = try texts.map { try engine.trace(Array($0.utf8), temperature: temperature, isExact: exact) }
+        if exact, traces[0].annealing == nil {
+            Terminal.printNote("model \(traces[0].modelName) has no discrete rules: there is nothing to search")
         }
-        if let html { try write(TracePage(trace).html, to: html) }
+        let paint = Paint(isOn: Terminal.hasColours(on: STDOUT_FILENO))
+        if traces.count == 2 {
+            let comparison = TraceComparison(traces[0], traces[1])
+            if let html { try write(ComparisonPage(comparison).html, to: html) }
+            if json {
+                print(comparison.json)
+            } else if html == nil {
+                print(ComparisonText(comparison, paint: paint).report, terminator: "")
+            }
+            return
+        }
+        if let html { try write(TracePage(traces[0]).html, to: html) }
         if json {
-            print(trace.json)
+            print(traces[0].json)
         } else if forth {
-            print(trace.source, terminator: "")
+            print(traces[0].source, terminator: "")
         } else if html == nil {
-            print(TraceText(trace, paint: Paint(isOn: Terminal.hasColours(on: STDOUT_FILENO))).report, terminator: "")
+            print(TraceText(traces[0], paint: paint).report, terminator: "")
         }
     }
 

@@ -31,7 +31,7 @@ struct TracePage {
     private var picture: String {
         """
         <section><h2>Pieces and their weights</h2>
-        <p class="note">A block is as tall as its item weighs; the dashed line is weight 1, and the darker a block, the more \
+        <p class="note">A block is as tall as its item weighs; the dashed line is weight 1, and the stronger its colour, the more \
         it gives to the vector. Arcs above: the strongest couplings, teal where they add to the vector, red where they \
         pull away. Arcs below: neighbours that raise (teal) or lower (red) a weight.</p>
         \(TracePicture(trace).svg)</section>

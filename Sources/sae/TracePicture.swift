@@ -7,7 +7,10 @@ struct TracePicture {
     private static let (width, gap) = (1060.0, 6.0)
     /// Of a character in a name.
     private static let column = 8.4
-    private static let (above, blockHeight, below) = (44.0, 84.0, 62.0)
+    private static let blockHeight = 84.0
+    /// Room for arcs, where there can be any.
+    private var above: Double { trace.items.count > 1 ? 44 : 16 }
+    private var below: Double { trace.items.count > 1 ? 62 : 24 }
     /// Left edge, width and line of each item.
     private let places: [(x: Double, width: Double, line: Int)]
     private let largest: Float
@@ -44,8 +47,8 @@ struct TracePicture {
             """
     }
 
-    private var lineHeight: Double { Self.above + Self.blockHeight + Self.below }
-    private func base(_ line: Int) -> Double { Double(line) * lineHeight + Self.above + Self.blockHeight }
+    private var lineHeight: Double { above + Self.blockHeight + below }
+    private func base(_ line: Int) -> Double { Double(line) * lineHeight + above + Self.blockHeight }
 
     private func height(of item: Int) -> Double {
         max(1, Double(trace.items[item].weight / largest) * Self.blockHeight)

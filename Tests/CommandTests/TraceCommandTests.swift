@@ -97,10 +97,39 @@ import Testing
         #expect(run.output.contains("cat \\u{1b}[31m \\u{202e}dog") && !run.output.contains("\u{1B}"))
     }
 
+    @Test func `two texts are compared as text, JSON and page`() throws {
+        let other = "the dog <b>follows</b> the river"
+        let run = try Command(["trace", "--model", model, "--json", text, other])
+        #expect(run.status == 0)
+        let object = try object(run)
+        #expect(
+            Set(object.keys) == [
+                "schema", "similarity", "families", "first_products", "second_products", "pairs", "first", "second",
+            ])
+        let similarity = try #require(object["similarity"] as? Double)
+        let products = try #require(object["first_products"] as? [String: [Double]])
+        #expect(abs(products.values.joined().reduce(0, +) - similarity) < 1e-3)
+        #expect((object["second"] as? [String: Any])?["text"] as? String == other)
+        let documented = try String(contentsOf: CommandGolden.root.appending(path: "docs/trace.md"), encoding: .utf8)
+        for key in object.keys { #expect(documented.contains("`\(key)`"), "\(key)") }
+
+        let plain = try Command(["trace", "--model", model, text, other])
+        let sign = similarity < 0 ? "−" : ""
+        #expect(plain.status == 0)
+        #expect(plain.output.contains("similarity \(sign)\(String(format: "%.4f", abs(similarity)));"))
+        let path = folder.path("pair.html")
+        #expect(try Command(["trace", "--model", model, "--html", path, text, other]).status == 0)
+        let page = try String(contentsOfFile: path, encoding: .utf8)
+        #expect(page.contains("the dog &lt;b&gt;follows&lt;/b&gt; the river") && !page.contains("<b>follows"))
+        #expect(unclosed(page).isEmpty)
+    }
+
     @Test func `each cause has its exit code`() throws {
         #expect(try Command(["trace", "--model", model, " "]).status == 65)
         #expect(try Command(["trace", "--model", folder.path("none.sae"), "cat"]).status == 66)
         #expect(try Command(["trace"]).status == 64)
+        #expect(try Command(["trace", "--model", model, "--forth", "cat", "dog"]).status == 64)
+        #expect(try Command(["trace", "a", "b", "c"]).status == 64)
         #expect(try Command(["trace", "--json", "--forth", "cat"]).status == 64)
         #expect(try Command(["trace", "--temperature", "infinite", "--exact", "cat"]).status == 64)
     }

@@ -102,6 +102,28 @@ import Vectors
         #expect(edited > 20 && compared > 20)
     }
 
+    @Test func `a comparison splits the cosine in three ways that add up`() throws {
+        let traces = try traces(80, seed: 36)
+        for (first, second) in zip(traces, traces.dropFirst()) {
+            let comparison = TraceComparison(first, second)
+            #expect(abs(comparison.similarity - cosine(first.vector, second.vector)) < 1e-5)
+            for products in [comparison.firstProducts, comparison.secondProducts] {
+                let sum = (products.items + products.couplings + products.rules).reduce(0, +)
+                #expect(abs(sum - comparison.similarity) < 3e-4)
+            }
+            #expect(abs(comparison.families.joined().reduce(0, +) - comparison.similarity) < 3e-4)
+            let largest = first.parts.items.flatMap { a in second.parts.items.map { abs(dot(a, $0)) } }.max() ?? 0
+            #expect(abs(comparison.pairs[0].product) == largest)
+        }
+    }
+
+    @Test func `a text compared with itself is one, and its items' products are their shares`() throws {
+        let trace = try engine.trace(Array("the cat watches the river".utf8))
+        let comparison = TraceComparison(trace, trace)
+        #expect(abs(comparison.similarity - 1) < 1e-5)
+        #expect(comparison.firstProducts.items == trace.items.map(\.share))
+    }
+
     @Test func `a text without a vector says why`() {
         let error = #expect(throws: TraceError.self) { try engine.trace(Array(" \n".utf8)) }
         #expect(error?.status == .noPieces && error?.summary == "the text is empty")

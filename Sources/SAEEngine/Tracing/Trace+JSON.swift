@@ -9,12 +9,12 @@ extension Trace {
     /// One line of JSON, as `docs/trace.md` describes it.
     package var json: String {
         var writer = JSONWriter()
-        write(to: &writer)
+        write(nil, to: &writer)
         return writer.text
     }
 
-    func write(to writer: inout JSONWriter) {
-        writer.object { writer in
+    func write(_ key: String?, to writer: inout JSONWriter) {
+        writer.object(key) { writer in
             writer.value("schema", Self.schema)
             writer.value("model", modelName)
             writer.value("generation", hexadecimal(generation))
