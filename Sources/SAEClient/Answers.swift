@@ -24,7 +24,7 @@ public enum VectorEncoding: UInt32, Sendable, CaseIterable {
 public struct EmbedOptions: Sendable {
     /// The leading dimensions wanted, normalised again; 0 = all.
     public var dimensions = 0
-    /// Temperature of the model's gates: 0 = the model's own, for graded similarity; 3 suits classification; 0.25 to 16.
+    /// Temperature of the model's gates: 0 = the model's own, for graded similarity; 6 suits classification; 0.25 to 16.
     public var temperature: Float = 0
     /// An over-long text is cut instead of being an error of its row.
     public var truncates = false

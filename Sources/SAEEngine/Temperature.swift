@@ -10,7 +10,7 @@ public struct Temperature: Sendable, Equatable {
     /// Sharp gates, for graded similarity and retrieval: the model's own temperature.
     public static let similarity = fitted
     /// Soft gates, which keep the function words that tell intents and questions apart: for classification, clustering.
-    public static let classification = Temperature(degrees: 3)
+    public static let classification = Temperature(degrees: 6)
 
     /// Temperatures that can be asked for.
     public static let range: ClosedRange<Float> = 0.25...16
