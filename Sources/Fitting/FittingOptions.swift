@@ -15,16 +15,16 @@ package struct FittingOptions: Sendable, Equatable {
     package var beta1: Float = 0.9
     package var beta2: Float = 0.999
     /// λ: the weight of the differences between the model's and the teacher's similarities of neighbours.
-    package var similarityWeight: Float = 0
+    package var similarityWeight: Float = 6
     /// Neighbours a group, 1 … 16; 1 draws texts one by one.
-    package var groupCount = 1
+    package var groupCount = 11
     /// a of the start a/(a + frequency) · vector of the piece (algorithm.md, section 10).
     package var startFrequency = 1e-3
     /// Each text is fitted at a temperature of the gates drawn between these, evenly in its logarithm.
     package var lowestTemperature: Float = 1
-    package var highestTemperature: Float = 6
+    package var highestTemperature: Float = 3
     /// The temperature that the model says to use: held-out scores are taken at it.
-    package var temperature: Float = 2
+    package var temperature: Float = 1.7
     /// The last epochs compute with the numbers as the file will hold them, in int8.
     package var roundedEpochCount = 1
     /// Of ten thousand texts of the first file so many are kept aside.
