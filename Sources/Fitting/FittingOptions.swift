@@ -47,11 +47,18 @@ package struct FittingOptions: Sendable, Equatable {
             + "group \(groupCount), start frequency \(startFrequency), held out \(heldOutShare), seed \(seed)"
     }
 
+    package static func validate(vocabularyCount: Int) throws(FittingError) {
+        guard (260...1_000_000).contains(vocabularyCount) else {
+            throw .options("a vocabulary has 260 (bytes and controls) to 1,000,000 pieces")
+        }
+    }
+
     package func validate() throws(FittingError) {
         if let problem = shape.problem { throw .options(problem) }
         guard (1...16).contains(groupCount) else { throw .options("a group has 1 to 16 texts") }
         guard batchCount >= groupCount else { throw .options("a batch must hold a group of \(groupCount)") }
-        guard epochCount > 0 else { throw .options("at least one epoch is needed") }
+        guard (1...10_000).contains(epochCount) else { throw .options("1 to 10,000 epochs are possible") }
+        try Self.validate(vocabularyCount: vocabularyCount)
         guard (1...1_000).contains(heldOutShare) else { throw .options("1 to 1,000 of ten thousand can be held out") }
         guard (1...64).contains(threadCount) else { throw .options("1 to 64 threads are possible") }
         guard lowestTemperature >= 0.25, highestTemperature <= 16, lowestTemperature <= highestTemperature,

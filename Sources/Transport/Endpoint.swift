@@ -56,6 +56,7 @@ package enum TransportError: UserFacingError, Equatable {
     case unknownHost(String, reason: String)
     case system(operation: String, endpoint: String, errno: Int32)
     case addressInUse(String)
+    case notASocket(String)
 
     package var summary: String {
         switch self {
@@ -64,6 +65,7 @@ package enum TransportError: UserFacingError, Equatable {
         case .system(let operation, let endpoint, let code):
             "cannot \(operation) \(endpoint): \(String(cString: strerror(code)))"
         case .addressInUse(let endpoint): "\(endpoint) is in use by another process"
+        case .notASocket(let endpoint): "\(endpoint) exists and is not a socket"
         }
     }
 
@@ -71,15 +73,21 @@ package enum TransportError: UserFacingError, Equatable {
         switch self {
         case .badEndpoint: "write tcp://HOST:PORT or unix:PATH"
         case .unknownHost: "check the name"
-        case .system(let operation, _, _): operation == "connect to" ? "check that the daemon runs there" : nil
+        case .system(let operation, _, _): 
+            switch operation {
+            case "connect to": "check that the daemon runs there"
+            case "bind": "make the folder or free the address, or choose another with --unix and --listen ('' for none)"
+            default: nil
+            }
         case .addressInUse: "stop that process, or choose another address"
+        case .notASocket: "choose another path, or remove what is there"
         }
     }
 
     package var category: ErrorCategory {
         switch self {
         case .badEndpoint: .usage
-        case .unknownHost, .system, .addressInUse: .unavailable
+        case .unknownHost, .system, .addressInUse, .notASocket: .unavailable
         }
     }
 }

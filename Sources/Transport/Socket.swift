@@ -17,7 +17,7 @@ package struct Socket: ~Copyable {
         return number
     }
 
-    /// Opens a listening socket. A stale socket file is replaced; one that answers is an error.
+    /// Opens a listening socket. A stale socket file is replaced; one that answers, and any other file, is an error.
     package static func listening(
         on endpoint: Endpoint, unixMode: Int = 0o660, backlog: Int32 = 1_024
     ) throws(TransportError) -> Socket {
@@ -27,7 +27,11 @@ package struct Socket: ~Copyable {
             socket.enable(SO_REUSEADDR, level: SOL_SOCKET)
         case .unix(let path):
             if (try? connecting(to: endpoint)) != nil { throw .addressInUse(endpoint.description) }
-            unlink(path)
+            var status = stat()
+            if lstat(path, &status) == 0 {
+                guard status.st_mode & S_IFMT == S_IFSOCK else { throw .notASocket(endpoint.description) }
+                unlink(path)
+            }
         }
         let before = umask(mode_t(0o777 & ~unixMode))
         let bound = try endpoint.withAddress { bind(socket.number, $0, $1) }

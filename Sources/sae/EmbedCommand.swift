@@ -65,7 +65,9 @@ struct EmbedCommand: AsyncParsableCommand {
             throw ValidationError("the daemon has no infinite temperature: give one up to 16")
         }
         if let threads, !(1...256).contains(threads) { throw ValidationError("--threads is 1 to 256") }
-        if let dimensions, dimensions < 1 { throw ValidationError("--dimensions is at least 1") }
+        if let dimensions, !(1...65_536).contains(dimensions) {
+            throw ValidationError("--dimensions is 1 to the model's, and never over 65,536")
+        }
         guard chosenFormat != .npy || output != nil else {
             throw ValidationError("npy is written to a file: give --output FILE.npy")
         }

@@ -21,7 +21,7 @@ enum ExitStatus {
     static func code(of error: any Error) -> Int32? {
         if case FileError.system(_, _, let number)? = error as? FileError {
             if number == EPIPE { return brokenPipe }
-            if (error as? FileError)?.category == .unavailable { return inputOutput }
+            if [.unavailable, .exhausted].contains((error as? FileError)?.category) { return inputOutput }
         }
         if error is ConfigurationError { return configuration }
         guard let error = error as? any UserFacingError else { return nil }

@@ -47,7 +47,14 @@ struct FitVocabularyCommand: ParsableCommand {
     @Option(help: "Pieces.")
     var vocabulary = FittingOptions().vocabularyCount
 
+    func validate() throws {
+        do throws(FittingError) { try FittingOptions.validate(vocabularyCount: vocabulary) } catch {
+            throw ValidationError(error.summary)
+        }
+    }
+
     func run() throws {
+        for path in [output, list].compactMap({ $0 }) { try checkWritable(path) }
         let lines = try texts.map { try TextLines(contentsOf: $0) }
         Terminal.printNote("training on \(lines.reduce(0) { $0 + $1.count }) texts")
         let bytes = try ModelFit.trainPieces(lines, vocabularyCount: vocabulary)
@@ -181,6 +188,7 @@ struct FitLexiconCommand: ParsableCommand {
     }
 
     func run() throws {
+        for path in [output, checkpoint].compactMap({ $0 }) { try checkWritable(path) }
         var inputs = ModelFit.Inputs(pairs: [TeacherPair(texts: texts, vectors: vectors, scales: scales)])
         for index in stride(from: 0, to: also.count, by: 2) {
             inputs.pairs.append(TeacherPair(texts: also[index], vectors: also[index + 1]))
@@ -220,6 +228,11 @@ struct FitLexiconCommand: ParsableCommand {
         options.threadCount = threads
         return options
     }
+}
+
+/// Finds out before long work that its result could not be written. Nothing is left behind.
+func checkWritable(_ path: String) throws {
+    _ = try AtomicFileWriter(path)
 }
 
 /// Shows the events of a fit, with a bar an epoch.

@@ -58,6 +58,7 @@ struct MineRulesCommand: ParsableCommand {
     var maximumRules = MiningOptions().maximumRules
 
     func run() throws {
+        for path in [output, phrases].compactMap({ $0 }) { try checkWritable(path) }
         let engine = try Engine(contentsOf: try model ?? ResourceLocator.model())
         Terminal.printNote("reading and embedding texts")
         let material = try MiningMaterial(
