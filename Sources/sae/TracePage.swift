@@ -55,9 +55,14 @@ struct TracePage {
                 <table><tr><th>edit</th><th class="n">bid</th><th>fate</th></tr>\(bids.joined())</table>
                 """
         }
+        let exact = annealing.exact.map { exact in
+            " The least energy\(exact.saturation.isComplete ? "" : " known") is "
+                + signed(Float(exact.energy), 0, places: 3)
+                + (annealing.energy <= exact.energy ? ": annealing reached it." : ": annealing missed it.")
+        }
         return """
             <section><h2>Discrete rules</h2><p class="note">Stop reason \(annealing.stop.rawValue), energy \
-            \(signed(Float(annealing.energy), 0, places: 3)).</p>\(sweeps.joined())</section>
+            \(signed(Float(annealing.energy), 0, places: 3)).\(exact ?? "")</p>\(sweeps.joined())</section>
             """
     }
 

@@ -41,7 +41,8 @@ struct TraceText {
         }
         guard let exact = annealing.exact else { return lines }
         let reached = annealing.energy <= exact.energy ? paint.good("reached") : paint.bad("missed")
-        lines.append("least energy \(signed(Float(exact.energy), 0, places: 3)) \(reached)")
+        let least = exact.saturation.isComplete ? "least energy" : "least energy known"
+        lines.append("\(least) \(signed(Float(exact.energy), 0, places: 3)) \(reached)")
         for (name, optimum) in [("interval programme", exact.interval), ("equality saturation", exact.saturation)] {
             let edits = optimum.edits.map { description(of: $0, annealing) }.joined(separator: "; ")
             lines.append(

@@ -66,12 +66,13 @@ import Testing
     @Test func `the page holds the escaped text, nests its tags, and needs nothing else`() throws {
         let path = folder.path("page.html")
         let text = "the cat </title><script>alert('1')</script> & \"the river\""
-        let run = try Command(["trace", "--model", model, "--html", path, text])
+        let run = try Command(["trace", "--model", model, "--exact", "--html", path, text])
         #expect(run.status == 0 && run.output.isEmpty && run.errors.isEmpty)
         let page = try String(contentsOfFile: path, encoding: .utf8)
         #expect(page.contains("&lt;script&gt;alert(&#39;1&#39;)&lt;/script&gt; &amp; &quot;the river&quot;</h1>"))
         for foreign in ["<script", "http:", "https:", "url(", "@import", "javascript:"] { #expect(!page.contains(foreign)) }
         #expect(unclosed(page).isEmpty)
+        #expect(page.contains("Stop reason settled") && page.contains("annealing reached it"))
         #expect(page.components(separatedBy: "class=\"block\"").count > 10)
     }
 
