@@ -72,7 +72,7 @@ let package = Package(
         swift("Models", ["Programs", "Rules", "Scoring", "Tokenization", "Vectors", "Bytes", "Diagnostics"]),
         swift("SAEEngine", engineRooms + ["CVectorKernels"]),
         swift("Evaluation", ["SAEEngine", "Vectors", "Bytes", "Diagnostics"]),
-        swift("Fitting", ["Evaluation", "SAEEngine", "Annealing", "Rules", "CVectorKernels"] + engineRooms),
+        swift("Fitting", ["Evaluation", "SAEEngine", "CVectorKernels"] + engineRooms),
 
         swift("Messages", [protobuf]),
         swift("Wire", ["Messages", "Bytes", "Diagnostics", protobuf]),
@@ -81,21 +81,21 @@ let package = Package(
         swift(
             "Daemon",
             [
-                "Transport", "Wire", "Messages", "SAEEngine", "Models", "Scoring", "Tokenization", "Vectors", "Bytes", "CPosix", "CSystemd",
-                "Diagnostics", log, toml, protobuf,
+                "Transport", "Wire", "Messages", "SAEEngine", "Models", "Scoring", "Tokenization", "Vectors", "Bytes", "CPosix",
+                "CSystemd", "Diagnostics", log, toml, protobuf,
             ] + http),
         swift("LoadGeneration", ["SAEClient", "Diagnostics"]),
         .executableTarget(
             name: "sae",
             dependencies: engineRooms + [
-                "SAEEngine", "SAEClient", "Daemon", "Evaluation", "Fitting", "LoadGeneration", "Wire", "Scoring",
-                "Annealing", "Rules", arguments, log,
+                "SAEEngine", "SAEClient", "Daemon", "Evaluation", "Fitting", "LoadGeneration", "Wire",
+                arguments, log,
             ]),
 
         // Tests stand above everything. The allocation counter replaces malloc in the test process.
         c("CAllocationCounter", path: "Tests/AllocationCounter"),
         .target(
-            name: "TestSupport", dependencies: ["CAllocationCounter", "Rules", "SAEEngine"] + engineRooms,
+            name: "TestSupport", dependencies: ["CAllocationCounter", "SAEEngine"] + engineRooms,
             path: "Tests/Support"),
         .target(name: "TestPeers", dependencies: ["Transport", "Wire", "Messages", protobuf], path: "Tests/Peers"),
         tests("Bytes", ["Bytes", "CChecksums", "Diagnostics"]),
@@ -108,7 +108,7 @@ let package = Package(
         tests("Models", engineRooms + ["SAEEngine"]),
         tests("SAEEngine", ["SAEEngine", "CAllocationCounter"] + engineRooms),
         tests("Evaluation", ["Evaluation"] + engineRooms),
-        tests("Fitting", ["Fitting", "Annealing", "Rules", "Evaluation", "SAEEngine", "CVectorKernels"] + engineRooms),
+        tests("Fitting", ["Fitting", "Evaluation", "SAEEngine", "CVectorKernels"] + engineRooms),
         tests("Wire", ["TestPeers", "Wire", "Messages", "Bytes", protobuf]),
         tests("Daemon", ["Daemon", "Diagnostics", "Wire", "SAEEngine", "Bytes", log]),
         tests("LoadGeneration", ["LoadGeneration"]),

@@ -19,7 +19,9 @@ folder=$cache/ablation
 mkdir -p "$folder" "$(dirname "$out")"
 say "building"
 swift build -c release --product sae || die "the build failed: see above"
-sae=$(swift build -c release --show-bin-path)/sae
+# A copy, so that a build beside this run disturbs nothing.
+sae=$folder/sae
+cp "$(swift build -c release --show-bin-path)/sae" "$sae"
 : >"$folder/rows"
 dev=$data/eval-dev
 texts=$folder/texts
