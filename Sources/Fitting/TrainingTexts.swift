@@ -58,11 +58,13 @@ package struct TrainingTexts: Sendable {
         targets[text * dimensions..<(text + 1) * dimensions].map { Float($0) * targetScales[text] }
     }
 
-    /// How often each piece occurs in the fitted texts.
+    /// How often each piece occurs in the fitted texts; phrases are not counted.
     package func pieceCounts(vocabularyCount: Int) -> [Int] {
         var counts = [Int](repeating: 0, count: vocabularyCount)
         for text in fitted {
-            for at in starts[Int(text)]..<starts[Int(text) + 1] { counts[Int(pieces[Int(at)])] += 1 }
+            for at in starts[Int(text)]..<starts[Int(text) + 1] where pieces[Int(at)] < vocabularyCount {
+                counts[Int(pieces[Int(at)])] += 1
+            }
         }
         return counts
     }

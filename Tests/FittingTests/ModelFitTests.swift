@@ -127,6 +127,9 @@ import Vectors
         try folder.write("phrases 1\n\(pattern) => replace $0 worth 1\n", to: "rules")
         var inputs = inputs
         inputs.phrases = folder.path("rules")
+        let pieceCount = TinyModel.contents.pieceCount
+        try folder.writeArray([[Float]](repeating: [Float](repeating: 1, count: 48), count: pieceCount), to: "start.npy")
+        inputs.start = folder.path("start.npy")
         let contents = try fit(inputs)
         #expect(contents.records.count == contents.pieceCount + 1 && contents.phrases.rules.count == 1)
         let engine = Engine(model: try Model(contents))
