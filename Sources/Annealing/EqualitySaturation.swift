@@ -14,7 +14,7 @@ extension Annealer {
     /// The least energy over all programs that the rules can make of one as it was loaded, phrases of phrases included, by
     /// equality saturation: all joinings and all rewritings of all fragments are added to an e-graph until nothing is new,
     /// then the cheapest form is taken out. Exact for rules whose patterns are sequences; triggers, which depend on items
-    /// that they do not cover, are left out.
+    /// that they do not cover, are left out, and where one could match the result is not complete.
     package func saturationOptimum(
         _ stream: ProgramStream, context: Span<Float>, limits: SaturationLimits = SaturationLimits()
     ) -> ExactOptimum {
@@ -28,7 +28,7 @@ extension Annealer {
             costs[rule] = price - Energy(rules.strength(of: rule, context: context))
         }
         let forms = CheapestForms(saturation, costs: costs)
-        return ExactOptimum(energy: forms.energy, edits: forms.edits, isComplete: isComplete)
+        return ExactOptimum(energy: forms.energy, edits: forms.edits, isComplete: isComplete && !saturation.mayTrigger)
     }
 }
 
@@ -66,6 +66,10 @@ struct Saturation {
 
     /// The rules that may play a part.
     var candidateRules: [Int] { candidates.map(\.rule) }
+
+    /// Whether a trigger could match in the program or in what sequences make of it: its item, and one of the class near
+    /// it, can be there.
+    private(set) var mayTrigger = false
 
     private var isFull: Bool { graph.nodeCount >= maximumNodes }
 
@@ -179,22 +183,24 @@ struct Saturation {
             guard case .sequence(let elements, let gaps) = rule.pattern else { return nil }
             return Candidate(rule: id, edit: rule.edit, elements: elements, gaps: gaps)
         }
-        while true {
-            let split = remaining.partition { candidate in
-                candidate.elements.allSatisfy { element in
-                    switch element {
-                    case .record(let id): available.contains(id)
-                    case .pieceClass(let index):
-                        rules.classes[index].members.contains(where: available.contains)
-                    }
-                }
+        func isAvailable(_ element: PatternElement) -> Bool {
+            switch element {
+            case .record(let id): available.contains(id)
+            case .pieceClass(let index): rules.classes[index].members.contains(where: available.contains)
             }
-            if split == remaining.endIndex { return }
+        }
+        while true {
+            let split = remaining.partition { $0.elements.allSatisfy(isAvailable) }
+            if split == remaining.endIndex { break }
             for candidate in remaining[split...] where candidate.edit == .replace {
                 available.insert(UInt32(rules.vocabularyCount) + rules.rules[candidate.rule].phrase)
             }
             candidates += remaining[split...]
             remaining.removeSubrange(split...)
+        }
+        mayTrigger = rules.rules.contains { rule in
+            guard case .trigger(let item, let near, _) = rule.pattern else { return false }
+            return isAvailable(item) && isAvailable(.pieceClass(near))
         }
     }
 }

@@ -1,3 +1,4 @@
+package import Bytes
 package import Programs
 
 /// The numbers of a fit. The defaults are those of the shipped model; docs/quality.md says what others gave.
@@ -86,5 +87,14 @@ package struct TeacherPair: Sendable {
         self.texts = texts
         self.vectors = vectors
         self.scales = scales
+    }
+}
+
+extension FittingOptions {
+    /// Whether a fit keeps a line of its first pair aside: `heldOutShare` of 10,000 lines, by the CRC-32 of their bytes (the
+    /// rule of scripts/teacher/perturb.py).
+    package func holdsOut(_ line: Int, of lines: TextLines) -> Bool {
+        let value = lines.bytes[lines.range(line)].withUnsafeBytes { crc32($0, seed: UInt32(truncatingIfNeeded: seed)) }
+        return Int(value % 10_000) < heldOutShare
     }
 }

@@ -10,8 +10,7 @@ package struct MiningMaterial: Sendable {
     /// The engine's vectors, a row a text; unit length, or zero for a text without any.
     package let vectors: [Float]
 
-    /// Reads the first `maximumCount` texts of a pair. Texts that a fit with these options holds out are held out (the
-    /// rule of scripts/teacher/perturb.py).
+    /// Reads the first `maximumCount` texts of a pair. Texts that a fit with these options holds out are held out.
     package init(
         _ pair: TeacherPair, engine: Engine, options: FittingOptions, maximumCount: Int = .max
     ) throws(FittingError) {
@@ -35,10 +34,7 @@ package struct MiningMaterial: Sendable {
                 lines, count: count, model: engine.model.pieces, phrases: noRules, threadCount: options.threadCount),
             targets: Array(targets[..<(count * engine.dimensions)])
         ) { line in
-            let value = lines.bytes[lines.range(line)].withUnsafeBytes {
-                crc32($0, seed: UInt32(truncatingIfNeeded: options.seed))
-            }
-            return Int(value % 10_000) < options.heldOutShare ? .holdOut : .fit
+            options.holdsOut(line, of: lines) ? .holdOut : .fit
         }
         self.texts = texts
         var batch = TextBatch()

@@ -224,7 +224,7 @@ extension ModelFit {
         var moment = SecondMoment(dimensions: width)
         var block: [Float] = []
         for row in 0..<arrays[0].rowCount {
-            if !isHeldOut(first, row) { block.append(contentsOf: rows[row * width..<(row + 1) * width]) }
+            if !options.holdsOut(row, of: first) { block.append(contentsOf: rows[row * width..<(row + 1) * width]) }
             if block.count >= 4_096 * width || row == arrays[0].rowCount - 1 {
                 moment.add(block)
                 block.removeAll(keepingCapacity: true)
@@ -233,13 +233,6 @@ extension ModelFit {
         guard let axes = moment.principalAxes(count: size) else { throw .noAxes }
         observe(.stage("they hold \(Float(100 * axes.energyShare)) % of the energy"))
         return axes.basis
-    }
-
-    /// Whether a line of the first pair is kept aside: the rule of scripts/teacher/perturb.py.
-    private func isHeldOut(_ lines: TextLines, _ line: Int) -> Bool {
-        let seed = UInt32(truncatingIfNeeded: options.seed)
-        let value = lines.bytes[lines.range(line)].withUnsafeBytes { crc32($0, seed: seed) }
-        return Int(value % 10_000) < options.heldOutShare
     }
 
     private func trainingTexts(
@@ -259,7 +252,7 @@ extension ModelFit {
             let targets = try unitRows(array, basis: isWide ? basis : nil, threadCount: options.threadCount)
             texts.append(pieces: pieces, targets: targets) {
                 if number >= inputs.pairs.count { return .contrast }
-                return number == 0 && isHeldOut(lines[0], $0) ? .holdOut : .fit
+                return number == 0 && options.holdsOut($0, of: lines[0]) ? .holdOut : .fit
             }
         }
         return texts

@@ -17,7 +17,8 @@ struct ModelLayout {
             UInt32(littleEndian: file.loadUnaligned(fromByteOffset: offset, as: UInt32.self))
         }
         guard u32(8) <= ModelFormat.version else { throw .newer(path: path, version: u32(8)) }
-        guard u32(8) == ModelFormat.version else { throw .header(path: path, reason: "format 0") }
+        guard u32(8) > 0 else { throw .header(path: path, reason: "format 0") }
+        guard u32(8) == ModelFormat.version else { throw .older(path: path, version: u32(8)) }
         let size = UInt64(littleEndian: file.loadUnaligned(fromByteOffset: 16, as: UInt64.self))
         guard u32(12) <= ModelFormat.maximumSections else {
             throw .header(path: path, reason: "\(u32(12)) sections")

@@ -140,7 +140,8 @@ package enum ForthSyntax {
 
     private static func tokens(_ text: String) -> [(String, TextPosition)] {
         var result: [(String, TextPosition)] = []
-        for (number, line) in text.split(separator: "\n", omittingEmptySubsequences: false).enumerated() {
+        // A line may end with CR LF, which is one character that is not "\n".
+        for (number, line) in text.split(omittingEmptySubsequences: false, whereSeparator: \.isNewline).enumerated() {
             var column = 1
             for part in line.runs(of: \.isWhitespace) {
                 if part.first == "\\" { break }

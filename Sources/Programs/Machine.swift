@@ -17,7 +17,7 @@ package enum Trap: UserFacingError, Equatable {
         case .overflow(let at): "word \(at): the stack is full (\(Machine.maximumDepth) values)"
         case .unknown(let word, let id, let at): "word \(at), \(word.name): there is no \(id)"
         case .typeMismatch(let word, let at): "word \(at), \(word.name): needs vectors and found a scalar"
-        case .notFinite(let at): "word \(at): the vector has no finite, non-zero length"
+        case .notFinite(let at): "word \(at): the result is not finite, or has no length"
         case .outOfFuel(let at): "word \(at): out of fuel"
         case .noVector: "the program ends without exactly one vector on the stack"
         }
@@ -63,7 +63,7 @@ package struct Machine {
         z = [Float](repeating: 0, count: tables.shape.couplingCount)
     }
 
-    /// Runs a program with at most `fuel` words and returns the one vector it leaves.
+    /// Runs a program with at most `fuel` words and returns the one vector it leaves, of finite numbers.
     package mutating func run(_ program: [Instruction], fuel: Int) throws(Trap) -> [Float] {
         stack.removeAll()
         clear(&x)
@@ -76,7 +76,9 @@ package struct Machine {
         guard stack.count == 1, case .vector(let coefficient, let elements)? = stack.last else {
             throw .noVector
         }
-        return materialize(coefficient, elements)
+        let vector = materialize(coefficient, elements)
+        guard vector.allSatisfy(\.isFinite) else { throw .notFinite(at: program.count - 1) }
+        return vector
     }
 
     private mutating func step(_ instruction: Instruction, at: Int) throws(Trap) {
@@ -121,7 +123,9 @@ package struct Machine {
         case .dot:
             let right = try popVector(.dot, at: at)
             let left = try popVector(.dot, at: at)
-            stack.append(.scalar(dot(materialize(left.0, left.1), materialize(right.0, right.1))))
+            let product = dot(materialize(left.0, left.1), materialize(right.0, right.1))
+            guard product.isFinite else { throw .notFinite(at: at) }
+            stack.append(.scalar(product))
         }
     }
 

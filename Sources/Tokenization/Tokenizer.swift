@@ -23,7 +23,8 @@ package struct Tokenizer: ~Copyable {
     deinit { sae_tokenizer_free(handle) }
 
     /// Puts the pieces of `text` into `pieces`, at most `maximumPieces`; true when there were more. Allocates
-    /// nothing when the buffer has been used with this maximum before and every word is in the cache.
+    /// nothing when the buffer has been used with this maximum before and every word is in the cache: words over 32 bytes
+    /// or of more than 6 pieces never are, and go to the library, which allocates, each time.
     package mutating func encode(
         _ text: UnsafeBufferPointer<UInt8>, maximumPieces: Int, usingCache: Bool = true,
         into pieces: inout PieceBuffer

@@ -60,7 +60,7 @@ package func normalize(
     sae_normalize(x, count, unit) == 0
 }
 
-/// x += coefficient · elements, each product and each sum rounded.
+/// x += coefficient · elements; each product is added in one rounding.
 package func addScaled(_ coefficient: Float, _ elements: [Float], to x: inout [Float]) {
     precondition(elements.count == x.count)
     sae_add_scaled(coefficient, elements, elements.count, &x)

@@ -162,6 +162,30 @@ import Testing
         #expect(AnnealingCase(adjacentOnly, size: 40, using: &random).annealer.isIntervalExact)
     }
 
+    @Test func `a saturation that leaves out a trigger that could match is not complete`() throws {
+        let rules = try RuleSet(
+            vocabularyCount: 4, phraseCount: 2, classes: [PieceClass("near", [2, 5])],
+            rules: [
+                Rule(.adjacent(records: 0, 1), .replace, phrase: 1, worth: 1),
+                Rule(.trigger(.record(3), near: 0, reach: 2), .add, phrase: 0, worth: 5),
+            ])
+        func isComplete(_ ids: [UInt32]) -> Bool { optimum(AnnealingCase(Annealer(rules: rules), ids)).isComplete }
+        #expect(isComplete([0, 1, 2]), "the item is missing")
+        #expect(isComplete([3, 1]), "nothing is near it")
+        #expect(!isComplete([3, 2]))
+        // The class holds the phrase that the first rule makes.
+        #expect(!isComplete([0, 1, 3]))
+        var random = SeededRandom(seed: 81)
+        var (whole, partial) = (0, 0)
+        for _ in 0..<300 {
+            let example = AnnealingCase(GeneratedRules(), size: 6, using: &random)
+            guard optimum(example).isComplete else { partial += 1; continue }
+            whole += 1
+            #expect(optimum(example).energy <= example.run().outcome.energy)
+        }
+        #expect(whole > 50 && partial > 5)
+    }
+
     @Test func `a saturation that meets its limit says so, and its energy can be reached`() throws {
         var random = SeededRandom(seed: 78)
         var limits = SaturationLimits()

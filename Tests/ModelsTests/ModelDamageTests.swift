@@ -52,7 +52,7 @@ import Vectors
         for length in lengths {
             switch failure(Self.file[..<length]) {
             case .foreign: #expect(length < 8)
-            case .truncated(_, _, let actual): #expect(actual == length)
+            case .truncated(_, let expected, let actual): #expect(actual == length && expected > UInt64(length))
             default: Issue.record("a file of \(length) bytes was not refused as truncated")
             }
         }
@@ -68,6 +68,7 @@ import Vectors
 
     @Test func `a flipped bit names the section that it is in`() throws {
         let names = ["shape", "records", "project", "gates", "rules", "lifts", "phrases", "pieces", "origin", "selftest"]
+        #expect(try open(Self.file).sections.map(\.name) == names)
         for (index, name) in names.enumerated() {
             let (offset, length) = Self.file.withUnsafeBytes {
                 (

@@ -40,6 +40,7 @@ import Testing
         ("COUPLE 3 4 x", 1, 12, "an offset", "x"),
         (":", 1, 1, "a name after :", "the end of the text"),
         (": ADD DUP ;", 1, 3, "a new name after :", "ADD"),
+        (": 1.5 DUP ;", 1, 3, "a new name after :", "1.5"),
         (": two DUP\n  DUP", 1, 1, "; after : two", "the end of the text"),
         (": a ADD\n: b ADD ;", 2, 1, "; before the next definition", ":"),
         (": a a ;", 1, 5, "a word", "a"),
@@ -69,6 +70,11 @@ import Testing
     }
 
     @Test func `a comment ends with its line`() throws {
-        #expect(try ForthSyntax.parse("ADD \\ DROP DROP\nDUP") == [.add, .dup])
+        for end in ["\n", "\r\n", "\r"] {
+            let text = "ADD \\ DROP DROP\(end)\(end)  DUP"
+            #expect(try ForthSyntax.parse(text) == [.add, .dup])
+            let positions = try ForthSyntax.parseWithPositions(text).positions
+            #expect(positions.map(\.line) == [1, 3] && positions.map(\.column) == [1, 3])
+        }
     }
 }

@@ -75,6 +75,8 @@ import Vectors
         #expect(throws: Trap.unknown(word: .couple, 99_999, at: 0)) { try run("COUPLE 0 99999 1") }
         #expect(throws: Trap.notFinite(at: 0)) { try run("NORMALIZE") }
         #expect(throws: Trap.notFinite(at: 2)) { try run("LEXEME 2 ADD NORMALIZE") }
+        #expect(throws: Trap.notFinite(at: 2)) { try run("LEXEME 0 SCALE 3e38 SCALE 3e38") }
+        #expect(throws: Trap.notFinite(at: 3)) { try run("LEXEME 0 SCALE 3e38 DUP DOT DROP LEXEME 0") }
         #expect(throws: Trap.noVector) { try run("") }
         #expect(throws: Trap.noVector) { try run("LEXEME 0 LEXEME 1") }
         #expect(throws: Trap.noVector) { try run("LEXEME 0 LEXEME 1 DOT") }

@@ -74,19 +74,24 @@ import Vectors
     @Test(arguments: InstructionSet.available)
     func `rows times a vector add sixteen lanes in a fixed tree`(set: InstructionSet) {
         var random = SeededRandom(seed: 15)
+        // Eight rows at a time, then what is left.
         for dimensions in Self.widths {
-            let rows = (0..<3 * dimensions).map { _ in Float.random(in: -1...1, using: &random) }
-            let x = (0..<dimensions).map { _ in Float.random(in: -1...1, using: &random) }
-            var output: [Float] = [9, 9, 9]
-            sae_multiply_rows(set.rawValue, rows, 3, dimensions, x, &output)
-            for row in 0..<3 {
-                var lanes = [Float](repeating: 0, count: 16)
-                for d in 0..<dimensions { lanes[d % 16].addProduct(rows[row * dimensions + d], x[d]) }
-                while lanes.count > 1 {
-                    let half = lanes.count / 2
-                    lanes = (0..<half).map { lanes[$0] + lanes[$0 + half] }
+            for count in [0, 1, 3, 7, 8, 9, 16, 17] {
+                let rows = (0..<count * dimensions).map { _ in Float.random(in: -1...1, using: &random) }
+                let x = (0..<dimensions).map { _ in Float.random(in: -1...1, using: &random) }
+                // One guard element behind the products must stay untouched.
+                var output = [Float](repeating: 9, count: count + 1)
+                sae_multiply_rows(set.rawValue, rows, count, dimensions, x, &output)
+                #expect(output.last == 9)
+                for row in 0..<count {
+                    var lanes = [Float](repeating: 0, count: 16)
+                    for d in 0..<dimensions { lanes[d % 16].addProduct(rows[row * dimensions + d], x[d]) }
+                    while lanes.count > 1 {
+                        let half = lanes.count / 2
+                        lanes = (0..<half).map { lanes[$0] + lanes[$0 + half] }
+                    }
+                    #expect(output[row].bitPattern == lanes[0].bitPattern, "\(dimensions) dimensions, row \(row) of \(count)")
                 }
-                #expect(output[row].bitPattern == lanes[0].bitPattern, "\(dimensions) dimensions")
             }
         }
     }

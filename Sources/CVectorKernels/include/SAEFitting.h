@@ -2,7 +2,8 @@
 // The hot loops of fitting a model: records and gates, forward and backward (algorithm.md, sections 3 to 5). The dense
 // products between them are OpenBLAS calls of the caller. Every sum has a fixed order (16 lanes, then a fixed tree;
 // occurrences in the order of the texts) and products are never fused with additions, so that a fit gives the same bits
-// with any number of threads and any instruction set. All sizes are multiples of 16: other sizes do nothing.
+// on one machine with any number of threads and any instruction set; between machines expf of the C library may differ.
+// All sizes are multiples of 16: other sizes do nothing.
 #include <stddef.h>
 #include <stdint.h>
 
