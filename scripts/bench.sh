@@ -43,7 +43,8 @@ say "in process"
 "$sae" bench "$texts" "${model[@]}" --threads 1,2 --temperature infinite | record
 
 say "through the socket"
-"$sae" serve --unix "$folder/s" --listen '' --http '' --drain-lame-duck-ms 0 "${model[@]}" >"$folder/log" 2>&1 &
+# The daemon refuses variables that begin with SAE_ and that it does not know.
+env -u SAE_BENCH_TEXTS -u SAE_BENCH_MODEL -u SAE_PEERS "$sae" serve --unix "$folder/s" --listen '' --http '' --drain-lame-duck-ms 0 "${model[@]}" >"$folder/log" 2>&1 &
 daemon=$!
 for _ in $(seq 100); do [ -S "$folder/s" ] && break; sleep 0.1; done
 [ -S "$folder/s" ] || die "the daemon did not start: $(tail -n 1 "$folder/log")"
