@@ -115,7 +115,8 @@ let package = Package(
         tests(
             "Service",
             [
-                "TestPeers", "Daemon", "Transport", "Wire", "Messages", "SAEClient", "SAEEngine", "Models", "Bytes", protobuf,
+                "TestPeers", "Daemon", "Transport", "Wire", "Messages", "SAEClient", "SAEEngine", "Models", "Bytes", "Scoring",
+                "Programs", protobuf,
             ]),
         tests("Command", ["Models", "Vectors", "Bytes", "Evaluation", "SAEEngine"]),
         tests("Project", ["Bytes"]),

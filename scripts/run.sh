@@ -12,7 +12,7 @@ case "${1:-}" in
     -h|--help) usage; exit 0 ;;
     *) die "unknown argument $1 (see --help)" ;;
 esac
-install_packages "${build_packages[@]}"
+install_packages "${build_packages[@]}" python3
 need_swift
 say "building (the first time takes some minutes)"
 swift build -c release --product sae || die "the build failed: see above"
@@ -30,16 +30,16 @@ stop() {
 trap stop EXIT
 trap 'exit 130' INT TERM
 
-socket=$folder/sae.sock
-say "starting the daemon on $socket"
-"$sae" serve --unix "$socket" --listen '' --http '' --drain-lame-duck-ms 0 &
+say "starting the daemon on a free loopback port"
+SAE_LOG_FORMAT=json "$sae" serve --listen 127.0.0.1:0 --unix '' --http '' --drain-lame-duck-ms 0 2> >(tee "$folder/log" >&2) &
 daemon=$!
 for _ in $(seq 100); do
-    [ -S "$socket" ] && break
+    grep -qs '"event":"ready"' "$folder/log" && break
     kill -0 "$daemon" 2>/dev/null || die "the daemon ended: see its messages above"
     sleep 0.1
 done
-[ -S "$socket" ] || die "the daemon was not ready within 10 seconds"
+endpoint=$(grep -osE -m 1 'tcp://127\.0\.0\.1:[0-9]+' "$folder/log") && grep -q '"event":"ready"' "$folder/log" \
+    || die "the daemon was not ready within 10 seconds"
 
 cat >"$folder/texts" <<'TEXTS'
 A man is playing a guitar on the stage.
@@ -49,7 +49,7 @@ Shares lost value at the start of the week.
 How do I reset my password?
 TEXTS
 say "embedding five sentences through the socket"
-"$sae" embed --connect "unix:$socket" --input "$folder/texts" --format jsonl >"$folder/vectors"
+"$sae" embed --connect "$endpoint" --input "$folder/texts" --format jsonl >"$folder/vectors"
 python3 - "$folder/texts" "$folder/vectors" <<'PYTHON'
 import json, sys
 texts = open(sys.argv[1], encoding="utf-8").read().splitlines()
@@ -65,6 +65,6 @@ PYTHON
 if $once; then
     say "done; stopping the daemon"
 else
-    say "the daemon serves on $socket; try: $sae embed --connect unix:$socket 'Your text.' (Ctrl-C stops it)"
+    say "the daemon serves on $endpoint; try: $sae embed --connect $endpoint 'Your text.' (Ctrl-C stops it)"
     wait "$daemon"
 fi

@@ -33,6 +33,7 @@ package final class Service: Sendable {
     let workers: WorkerPool
     let unopenedPerLane: Int
     private let engine: Engine
+    private let onScorerFailure: @Sendable (String) -> Void
     private let laneStore = Mutex<[Lane]>([])
     private let listeners = Mutex<[Listener]>([])
     let operations = Mutex<OperationsServer?>(nil)
@@ -67,12 +68,13 @@ package final class Service: Sendable {
         self.scheduler = scheduler
         admission = Admission(configuration, workerCount: workerCount, scheduler: scheduler)
         methods = Methods(configuration, engine: engine, workerCount: workerCount)
+        let onScorerFailure: @Sendable (String) -> Void = { reason in
+            metrics.scorerFallbacks.add(1)
+            log.write(.scorerFallback, [.reason: reason])
+        }
+        self.onScorerFailure = onScorerFailure
         workers = WorkerPool(
-            count: workerCount, engine: engine, scheduler: scheduler, metrics: metrics,
-            onScorerFailure: { reason in
-                metrics.scorerFallbacks.add(1)
-                log.write(.scorerFallback, [.reason: reason])
-            }
+            count: workerCount, engine: engine, scheduler: scheduler, metrics: metrics, onScorerFailure: onScorerFailure
         ) { request in
             guard !request.isStopped else { return }
             do throws(Failure) {
@@ -105,6 +107,7 @@ package final class Service: Sendable {
     package func start() throws {
         notifier.status("testing the model")
         try engine.selfTest()
+        if let failure = engine.takeScorerFailure() { onScorerFailure(failure) }
         let activated = try ActivatedSockets.take()
         // Connections may have waited for the listeners: their first request is served, not refused.
         admission.enter(.serving)

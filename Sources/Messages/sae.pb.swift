@@ -162,7 +162,7 @@ package nonisolated struct Sae_V1_EmbedRequest: Sendable {
 
   package var wantPieces: Bool = false
 
-  /// 0 = the model's own
+  /// from 0.25 to 16; 0 = the model's own. Presets: similarity 0, classification 6
   package var temperature: Float = 0
 
   package var unknownFields = SwiftProtobuf.UnknownStorage()

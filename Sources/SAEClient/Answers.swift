@@ -24,8 +24,13 @@ public enum VectorEncoding: UInt32, Sendable, CaseIterable {
 public struct EmbedOptions: Sendable {
     /// The leading dimensions wanted, normalised again; 0 = all.
     public var dimensions = 0
-    /// Temperature of the model's gates: 0 = the model's own, for graded similarity; 6 suits classification; 0.25 to 16.
-    public var temperature: Float = 0
+    /// For graded similarity and retrieval: the model's own temperature.
+    public static let similarityTemperature: Float = 0
+    /// For classification and clustering: softer gates.
+    public static let classificationTemperature: Float = 6
+
+    /// Temperature of the model's gates, 0.25 to 16; 0 = the model's own.
+    public var temperature: Float = similarityTemperature
     /// An over-long text is cut instead of being an error of its row.
     public var truncates = false
     /// Only this generation may answer; 0 = any.

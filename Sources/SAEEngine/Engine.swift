@@ -63,13 +63,11 @@ public struct Engine: Sendable {
 
     /// The generation that the last batch of a workspace belongs to.
     public func generation(of workspace: borrowing Workspace) -> UInt64 {
-        workspace.slice.outcome.map { generation(of: $0.numerics) } ?? generation
+        workspace.slice.numerics.map { generation(of: $0) } ?? generation
     }
 
-    /// Why the last batch of a workspace was scored by another back end than asked for: told once.
-    package func scorerFailure(in workspace: borrowing Workspace) -> String? {
-        workspace.slice.outcome?.failure.map(\.description)
-    }
+    /// Why the scorer that was at work was given up, in whatever call or thread: told once.
+    package func takeScorerFailure() -> String? { scorer.takeFailure()?.description }
 
     private func generation(of numerics: String) -> UInt64 {
         numerics == scorer.substituteNumerics ? substituteGeneration : openingGeneration
@@ -95,16 +93,27 @@ public struct Engine: Sendable {
         embed(texts, 0..<texts.count, limits: limits, temperature: temperature, using: &workspace, into: &batch)
     }
 
-    /// The vectors of some texts of a batch: row 0 is the first text of `range`.
+    /// The vectors of some texts of a batch: row 0 is the first text of `range`. All are of one generation: a call in
+    /// which a device fails starts over.
     public func embed(
         _ texts: TextBatch, _ range: Range<Int>, limits: TextLimits = TextLimits(), temperature: Temperature = .fitted,
         using workspace: inout Workspace, into batch: inout EmbeddingBatch
     ) {
         precondition(batch.dimensions == dimensions, "the batch is for vectors of another length")
+        // A device is given up once, so this is done at most twice.
+        while !embedByOneArithmetic(texts, range, limits, temperature, using: &workspace, into: &batch) {}
+    }
+
+    /// False when the arithmetic changed between two slices.
+    private func embedByOneArithmetic(
+        _ texts: TextBatch, _ range: Range<Int>, _ limits: TextLimits, _ temperature: Temperature,
+        using workspace: inout Workspace, into batch: inout EmbeddingBatch
+    ) -> Bool {
         batch.reset(count: range.count)
-        texts.bytes.withUnsafeBufferPointer { bytes in
+        workspace.slice.numerics = nil
+        return texts.bytes.withUnsafeBufferPointer { bytes in
             batch.vectors.withUnsafeMutableBufferPointer { rows in
-                guard let firstRow = rows.baseAddress else { return }
+                guard let firstRow = rows.baseAddress else { return true }
                 for first in stride(from: 0, to: range.count, by: SliceMemory.textCount) {
                     let slice = first..<min(range.count, first + SliceMemory.textCount)
                     for row in slice {
@@ -115,9 +124,12 @@ public struct Engine: Sendable {
                                 into: firstRow + row * dimensions))
                     }
                     guard isCoupled(temperature) else { continue }
-                    applyContextRules(
+                    let numerics = applyContextRules(
                         &batch.outcomes, slice, using: &workspace.slice, into: firstRow + first * dimensions)
+                    guard workspace.slice.numerics ?? numerics == numerics else { return false }
+                    workspace.slice.numerics = numerics
                 }
+                return true
             }
         }
     }
@@ -235,21 +247,22 @@ public struct Engine: Sendable {
         return true
     }
 
-    /// The context rules (section 5): bids of the whole slice, then what fired is added to each text's vector.
+    /// The context rules (section 5): bids of the whole slice, then what fired is added to each text's vector. The name of
+    /// the arithmetic.
     private func applyContextRules(
         _ outcomes: inout [RowOutcome], _ rows: Range<Int>, using memory: inout SliceMemory,
         into vectors: UnsafeMutablePointer<Float>
-    ) {
+    ) -> String {
         let (size, couplings) = (model.tables.shape.featureCount, model.tables.shape.couplingCount)
         for place in 0..<rows.count where outcomes[rows.lowerBound + place].status != .ok {
             for feature in place * size..<(place + 1) * size { memory.features[feature] = 0 }
         }
-        memory.features.withUnsafeBufferPointer { features in
-            guard let base = features.baseAddress else { return }
+        let numerics = memory.features.withUnsafeBufferPointer { features in
+            guard let base = features.baseAddress else { return scorer.numerics }
             model.tables.lifts.addLeading(
                 couplings, factors: base + dimensions, stride: size, textCount: rows.count, using: instructionSet,
                 to: vectors)
-            memory.outcome = memory.session.fire(
+            return memory.session.fire(
                 UnsafeBufferPointer(rebasing: features[..<(rows.count * size)]), into: &memory.fired)
         }
         for place in 0..<rows.count where outcomes[rows.lowerBound + place].status == .ok {
@@ -265,6 +278,7 @@ public struct Engine: Sendable {
                 outcomes[rows.lowerBound + place] = RowOutcome(status: .noDirection, pieceCount: 0, isTruncated: false)
             }
         }
+        return numerics
     }
 
     private func degrees(_ temperature: Temperature) -> Float { temperature.degrees ?? model.tables.temperature }

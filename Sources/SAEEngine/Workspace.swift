@@ -39,8 +39,8 @@ struct SliceMemory: ~Copyable {
     /// The context rules that fired for each of the texts.
     var fired: FiredRules
     let session: ResilientSession
-    /// How the last texts were scored.
-    var outcome: ScoringOutcome?
+    /// The arithmetic that the texts of the call were scored with; nil before the first.
+    var numerics: String?
     /// The rules of one text that fired, as rows of `ModelTables.lifts`.
     var firedRows: [UInt32]
 

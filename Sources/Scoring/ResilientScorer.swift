@@ -5,7 +5,8 @@ import Synchronization
 ///
 ///     let scorer = ResilientScorer(rules, settings)       // look at openingFailure, and log it
 ///     let session = scorer.makeSession()                  // one a thread
-///     let outcome = session.fire(features, into: &fired)  // never fails; log outcome.failure where there is one
+///     let numerics = session.fire(features, into: &fired)  // never fails
+///     scorer.takeFailure()                                // why the device was given up, once: log it
 ///
 /// Nothing is lost when a device fails: the batch under way is scored again on the CPU before the call returns. From
 /// then on every session scores on the CPU, and `numerics` says so.
@@ -16,6 +17,7 @@ package final class ResilientScorer: Sendable {
     private let primary: (any BidScorer)?
     private let substitute: Int8Scorer
     private let hasFailed = Atomic(false)
+    private let untoldFailure = Mutex<ScoringError?>(nil)
 
     /// Opens the back end that `settings` ask for. Where OpenCL cannot be opened int8 stands in. `auto` on a machine
     /// without a GPU loads no OpenCL driver.
@@ -60,12 +62,13 @@ package final class ResilientScorer: Sendable {
     package func makeSession() -> ResilientSession {
         let cpu = substitute.makeInt8Session()
         guard let primary, !hasFailed.load(ordering: .acquiring) else {
-            return ResilientSession(self, nil, cpu, failure: nil)
+            return ResilientSession(self, nil, cpu)
         }
         do throws(ScoringError) {
-            return ResilientSession(self, try primary.makeSession(), cpu, failure: nil)
+            return ResilientSession(self, try primary.makeSession(), cpu)
         } catch {
-            return ResilientSession(self, nil, cpu, failure: noteFailure(error))
+            noteFailure(error)
+            return ResilientSession(self, nil, cpu)
         }
     }
 
@@ -75,9 +78,19 @@ package final class ResilientScorer: Sendable {
         (primary?.numerics ?? substitute.numerics, substitute.numerics)
     }
 
-    /// The error, for the first that meets one; nil for all others.
-    fileprivate func noteFailure(_ error: ScoringError) -> ScoringError? {
-        hasFailed.exchange(true, ordering: .acquiringAndReleasing) ? nil : error
+    /// Why the device that was at work was given up: the first error that any session met, told once.
+    package func takeFailure() -> ScoringError? {
+        guard deviceIsLost else { return nil }
+        return untoldFailure.withLock { failure in
+            defer { failure = nil }
+            return failure
+        }
+    }
+
+    fileprivate func noteFailure(_ error: ScoringError) {
+        untoldFailure.withLock { failure in
+            if !hasFailed.exchange(true, ordering: .acquiringAndReleasing) { failure = error }
+        }
     }
 
     /// The device, where it is a GPU and beats the CPU at 64 texts, the size of an engine's batch. Measures 30 ms.
@@ -94,19 +107,6 @@ package final class ResilientScorer: Sendable {
     }
 }
 
-/// How a batch was scored.
-package struct ScoringOutcome: Sendable, Equatable {
-    /// The arithmetic of this batch.
-    package let numerics: String
-    /// Why the device was given up: told once, by the call that met it.
-    package let failure: ScoringError?
-
-    package init(numerics: String, failure: ScoringError?) {
-        self.numerics = numerics
-        self.failure = failure
-    }
-}
-
 /// A thread's part of a `ResilientScorer`.
 package final class ResilientSession {
     /// The session of the back end that was asked for; nil once it is given up.
@@ -114,33 +114,27 @@ package final class ResilientSession {
     private let scorer: ResilientScorer
     private let cpu: Int8Session
     private let names: (primary: String, cpu: String)
-    private var untoldFailure: ScoringError?
 
-    fileprivate init(
-        _ scorer: ResilientScorer, _ primary: (any BidSession)?, _ cpu: Int8Session, failure: ScoringError?
-    ) {
+    fileprivate init(_ scorer: ResilientScorer, _ primary: (any BidSession)?, _ cpu: Int8Session) {
         self.scorer = scorer
         self.primary = primary
         self.cpu = cpu
         names = scorer.namesOfArithmetic
-        untoldFailure = failure
     }
 
-    /// `BidSession.fire`, which cannot fail here.
-    package func fire(_ features: UnsafeBufferPointer<Float>, into fired: inout FiredRules) -> ScoringOutcome
-    {
+    /// `BidSession.fire`, which cannot fail here. The name of the arithmetic that scored this batch.
+    package func fire(_ features: UnsafeBufferPointer<Float>, into fired: inout FiredRules) -> String {
         if scorer.deviceIsLost { primary = nil }
         if let primary {
             do throws(ScoringError) {
                 try primary.fire(features, into: &fired)
-                return ScoringOutcome(numerics: names.primary, failure: nil)
+                return names.primary
             } catch {
-                untoldFailure = scorer.noteFailure(error)
+                scorer.noteFailure(error)
                 self.primary = nil
             }
         }
         cpu.fire(features, into: &fired)
-        defer { untoldFailure = nil }
-        return ScoringOutcome(numerics: names.cpu, failure: untoldFailure)
+        return names.cpu
     }
 }

@@ -38,6 +38,36 @@ struct EmbeddingTests {
         #expect(answer[3].map(\.bitPattern) == fixture.vectors(["x"]).vectors.map(\.bitPattern))
     }
 
+    @Test func `the temperature of a request is the engine's, bit for bit`() async throws {
+        let fixture = try ServiceFixture()
+        let client = try await Client(connectingTo: fixture.unixEndpoint)
+        var seen: Set<[UInt32]> = []
+        for degrees: Float in [0, 0.25, 2, 6, 16] {
+            var options = EmbedOptions()
+            options.temperature = degrees
+            let bits = try await client.embed(texts, options: options).vectors.map(\.bitPattern)
+            let temperature = degrees == 0 ? .fitted : try #require(Temperature(degrees))
+            let expected = fixture.vectors(texts.map { Array($0.utf8) }, temperature: temperature)
+            #expect(bits == expected.vectors.map(\.bitPattern), "\(degrees)")
+            seen.insert(bits)
+        }
+        #expect(seen.count == 5)
+        #expect(Temperature(EmbedOptions.classificationTemperature) == .classification)
+        #expect(EmbedOptions.similarityTemperature == 0 && Temperature.similarity == .fitted)
+    }
+
+    @Test(arguments: [0.2, 17, .nan, -1, .infinity] as [Float])
+    func `a temperature out of range is an invalid argument`(degrees: Float) async throws {
+        let fixture = try ServiceFixture()
+        let client = try await Client(connectingTo: fixture.unixEndpoint)
+        var options = EmbedOptions()
+        options.temperature = degrees
+        do throws(ClientError) {
+            _ = try await client.embed(texts, options: options)
+            Issue.record("accepted")
+        } catch { #expect(error.code == .invalidArgument) }
+    }
+
     @Test func `similarity is the cosine of the vectors`() async throws {
         let fixture = try ServiceFixture()
         let client = try await Client(connectingTo: fixture.unixEndpoint)

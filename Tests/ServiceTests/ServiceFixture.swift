@@ -1,6 +1,8 @@
 import Daemon
+import Foundation
 import SAEClient
 import SAEEngine
+import Scoring
 import Synchronization
 import TestSupport
 import Testing
@@ -17,10 +19,16 @@ final class ServiceFixture: Sendable {
     let folder: TemporaryFolder
     private let lines: Mutex<[String]>.Box
 
-    /// `configure` changes settings before the start; the log level is debug.
-    init(_ configure: (inout Configuration) -> Void = { _ in }) throws {
+    /// `configure` changes settings before the start, `prepare` what the engine is in; the log level is debug.
+    init(
+        scorer: ScorerChoice = .int8, _ configure: (inout Configuration) -> Void = { _ in },
+        prepare: (Engine) throws -> Void = { _ in }
+    ) throws {
         folder = try TemporaryFolder()
-        engine = try Engine(contentsOf: try TinyModel.write(in: folder))
+        let cache = KernelCacheDirectory(environment: ProcessInfo.processInfo.environment)
+        engine = try Engine(
+            contentsOf: try TinyModel.write(in: folder), scorer: ScorerSettings(choice: scorer, cacheDirectory: cache))
+        try prepare(engine)
         var configuration = Configuration()
         configuration.listenTCP = "127.0.0.1:0"
         configuration.listenUnix = folder.path("s")
@@ -90,13 +98,15 @@ final class ServiceFixture: Sendable {
     /// What the engine gives in this process.
     func vectors(_ texts: [String]) -> EmbeddingBatch { vectors(texts.map { Array($0.utf8) }) }
 
-    func vectors(_ texts: [[UInt8]], maximumPieces: Int = 16_384) -> EmbeddingBatch {
+    func vectors(
+        _ texts: [[UInt8]], maximumPieces: Int = 16_384, temperature: Temperature = .fitted
+    ) -> EmbeddingBatch {
         var limits = TextLimits()
         limits.maximumPieces = maximumPieces
         var workspace = engine.makeWorkspace()
         var batch = EmbeddingBatch(dimensions: engine.dimensions)
         if let texts = TextBatch(bytes: Array(texts.joined()), lengths: texts.map { UInt32($0.count) }) {
-            engine.embed(texts, limits: limits, using: &workspace, into: &batch)
+            engine.embed(texts, limits: limits, temperature: temperature, using: &workspace, into: &batch)
         }
         return batch
     }

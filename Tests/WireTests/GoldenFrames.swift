@@ -312,7 +312,7 @@ extension GoldenFrame {
                 $0.generationDigest = .init([0xef, 0xcd, 0xab, 0x89])
                 $0.dimensions = 256
                 $0.vocabulary = 32_000
-                $0.scorer = "cpu-1"
+                $0.scorer = "cpu-2"
                 $0.workers = 2
                 $0.uptimeMs = 1_234
                 $0.state = "serving"

@@ -91,6 +91,11 @@ final class EmbedCall: Request, @unchecked Sendable {
         }
     }
 
+    override func startOver() {
+        super.startOver()
+        notes.withLock { $0 = RowNotes() }
+    }
+
     override func answer() throws(Failure) -> Answer {
         let generation = try generationOfRows(wanted: fields.ifGeneration)
         let (notes, pieces) = (notes.withLock { $0 }, pieces.withLock { $0 })

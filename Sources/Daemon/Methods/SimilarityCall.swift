@@ -51,6 +51,11 @@ final class SimilarityCall: Request, @unchecked Sendable {
         }
     }
 
+    override func startOver() {
+        super.startOver()
+        firstBad.withLock { $0 = nil }
+    }
+
     override func answer() throws(Failure) -> Answer {
         if let (index, failure) = firstBad.withLock({ $0 }) {
             throw Failure(

@@ -48,7 +48,7 @@ final class Desk {
             engine.embed(
                 request.texts, first..<end, limits: limits, temperature: temperature, using: &workspace, into: &batch)
             request.observe(engine.generation(of: workspace))
-            if let failure = engine.scorerFailure(in: workspace) { onScorerFailure(failure) }
+            if let failure = engine.takeScorerFailure() { onScorerFailure(failure) }
             for outcome in batch.outcomes { counts.pieces += outcome.pieceCount }
             counts.bytes += bytes
             batch.vectors.withUnsafeBufferPointer { body(first..<end, $0, batch.outcomes[...], engine.dimensions) }

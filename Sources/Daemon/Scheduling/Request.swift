@@ -43,7 +43,7 @@ class Request: @unchecked Sendable {
     private let computed = Atomic<UInt64>(0)
     /// The generation that rows were computed with, 0 before the first; and whether there were two.
     private let observedGeneration = Atomic<UInt64>(0)
-    private let sawTwoGenerations = Atomic<Bool>(false)
+    private let hasTwoGenerations = Atomic<Bool>(false)
 
     init(
         _ arrived: Arrival, on connection: ServerConnection, texts: TextBatch, lengths: [UInt32],
@@ -89,15 +89,20 @@ class Request: @unchecked Sendable {
     func observe(_ generation: UInt64) {
         let before = observedGeneration.compareExchange(
             expected: 0, desired: generation, ordering: .acquiringAndReleasing)
-        if !before.exchanged, before.original != generation { sawTwoGenerations.store(true, ordering: .releasing) }
+        if !before.exchanged, before.original != generation { hasTwoGenerations.store(true, ordering: .releasing) }
     }
 
-    /// The one generation of all rows. A mix is refused, as safe to repeat; so is another than the client wants.
+    /// True when a scorer failed between two slices: their rows do not go together.
+    var isMixed: Bool { hasTwoGenerations.load(ordering: .acquiring) }
+
+    /// Forgets what was computed, so that all texts can be computed again. By the worker that finished last.
+    func startOver() {
+        observedGeneration.store(0, ordering: .releasing)
+        hasTwoGenerations.store(false, ordering: .releasing)
+    }
+
+    /// The one generation of all rows; another than the client wants is refused.
     func generationOfRows(wanted: UInt64) throws(Failure) -> UInt64 {
-        guard !sawTwoGenerations.load(ordering: .acquiring) else {
-            throw Failure(
-                .unavailable, "the scorer changed while this was computed: repeat it", retryAfter: 10, isRefused: true)
-        }
         let generation = observedGeneration.load(ordering: .acquiring)
         guard wanted == 0 || wanted == generation else {
             throw Failure(.failedPrecondition, "another generation serves")

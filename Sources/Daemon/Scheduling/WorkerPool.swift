@@ -88,15 +88,25 @@ private final class Worker: Sendable {
             slice.request.began(start)
             if !slice.request.isStopped { slice.request.compute(slice.range, at: desk) }
             let end = monotonicNanoseconds()
+            let isLast = slice.request.finished(slice.range.count, nanoseconds: end - start)
+            if isLast && slice.request.isMixed { computeAgain(slice.request, at: desk) }
             busySince.store(0, ordering: .relaxed)
             record(slice, nanoseconds: end - start, desk)
-            let isLast = slice.request.finished(slice.range.count, nanoseconds: end - start)
             if scheduler.finished(slice, nanoseconds: end - start) {
                 slice.request.connection.complete(slice.request, .letGo)
             } else if isLast {
                 onFinished(slice.request)
             }
         }
+    }
+
+    /// A device failed while `request` was under way: the CPU, which cannot, computes all of it. The slice in hand keeps
+    /// the request from being let go.
+    private func computeAgain(_ request: Request, at desk: Desk) {
+        let start = monotonicNanoseconds()
+        request.startOver()
+        request.compute(request.lengths.indices, at: desk)
+        _ = request.finished(0, nanoseconds: monotonicNanoseconds() - start)
     }
 
     private func record(_ slice: Slice, nanoseconds: UInt64, _ desk: Desk) {
