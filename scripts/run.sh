@@ -38,8 +38,8 @@ for _ in $(seq 100); do
     kill -0 "$daemon" 2>/dev/null || die "the daemon ended: see its messages above"
     sleep 0.1
 done
-endpoint=$(grep -osE -m 1 'tcp://127\.0\.0\.1:[0-9]+' "$folder/log") && grep -q '"event":"ready"' "$folder/log" \
-    || die "the daemon was not ready within 10 seconds"
+grep -qs '"event":"ready"' "$folder/log" || die "the daemon was not ready within 10 seconds"
+endpoint=$(grep -osE -m 1 'tcp://127\.0\.0\.1:[0-9]+' "$folder/log") || die "the daemon did not say where it listens"
 
 cat >"$folder/texts" <<'TEXTS'
 A man is playing a guitar on the stage.
