@@ -38,8 +38,7 @@ extension Client {
         var whole = EncodedEmbeddings(encoding: encoding)
         var next = 0
         while next < portions.count {
-            // Some requests are under way at once, so that the server computes while answers travel.
-            let group = portions[next..<min(next + 8, portions.count)]
+            let group = underWay(portions[next...], encoding: encoding, dimensions: options.dimensions)
             next += group.count
             let remaining = timeout - start.duration(to: .now)
             for part in try await concurrently(group, bytes, lengths, encoding, options, remaining) {
@@ -48,6 +47,20 @@ extension Client {
         }
         whole.fillRowsWithoutAnswer()
         return whole
+    }
+
+    /// The first portions that may be under way at once, so that the server computes while answers travel: at most 8, and no
+    /// more than the server reserves answers for on one connection.
+    private func underWay(
+        _ portions: ArraySlice<Portion>, encoding: VectorEncoding, dimensions: Int
+    ) -> ArraySlice<Portion> {
+        let row = encoding.rowBytes(dimensions: dimensions > 0 ? dimensions : 1_024) + 64
+        var left = Int(clamping: serverLimits["limits.max_connection_output_bytes"] ?? 16_777_216)
+        let count = portions.prefix(8).prefix { portion in
+            left -= portion.texts.count * row + 256
+            return left >= 0
+        }.count
+        return portions.prefix(max(1, count))
     }
 
     /// The answers of several portions, in order.
