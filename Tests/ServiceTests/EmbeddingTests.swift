@@ -5,6 +5,19 @@ import TestSupport
 import Testing
 
 struct EmbeddingTests {
+    @Test func `a client keeps what is under way inside the output that a connection may reserve`() async throws {
+        let fixture = try ServiceFixture {
+            $0.maximumConnectionOutputBytes = 1_100_000
+            $0.maximumTextsPerRequest = 256
+        }
+        let client = try await Client(connectingTo: fixture.unixEndpoint)
+        // Eight requests of 256 texts would reserve 2.2 MB.
+        let texts = GeneratedText.sentences(3_000, seed: 8)
+        let answer = try await client.embed(texts, timeout: .seconds(60))
+        #expect(answer.errors.isEmpty)
+        #expect(answer.vectors.map(\.bitPattern) == fixture.vectors(texts).vectors.map(\.bitPattern))
+    }
+
     private let texts = ["The cat watches the river.", "a dog", "Über die Brücke 🙂", "x"]
 
     @Test(arguments: [true, false])
