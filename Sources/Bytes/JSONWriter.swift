@@ -60,8 +60,11 @@ package struct JSONWriter {
         text += ":"
     }
 
-    private mutating func quote(_ string: String) {
-        text += "\""
+    private mutating func quote(_ string: String) { text += Self.quoted(string) }
+
+    /// A string of JSON, with its quotes.
+    package static func quoted(_ string: String) -> String {
+        var text = "\""
         for scalar in string.unicodeScalars {
             switch scalar {
             case "\"", "\\": text += "\\\(scalar)"
@@ -72,6 +75,6 @@ package struct JSONWriter {
             default: text.unicodeScalars.append(scalar)
             }
         }
-        text += "\""
+        return text + "\""
     }
 }

@@ -40,7 +40,7 @@ struct EvalCommand: AsyncParsableCommand {
         func print(_ file: String, dimensions: Int, _ figures: [(name: String, value: Double)]) {
             if json {
                 let cells = figures.map { #""\#($0.name)":\#(hundredths($0.value))"# }.joined(separator: ",")
-                Swift.print(#"{"file":\#(quoted(file)),"dimensions":\#(dimensions),\#(cells)}"#)
+                Swift.print(#"{"file":\#(JSONWriter.quoted(file)),"dimensions":\#(dimensions),\#(cells)}"#)
             } else {
                 let cells = figures.map { "  \($0.name) \(hundredths($0.value))" }.joined()
                 Swift.print("\(file)  dimensions \(dimensions)\(cells)")
@@ -164,17 +164,4 @@ private func hundredths(_ value: Double) -> String {
     let scaled = Int((abs(value) * 100).rounded())
     let sign = value < 0 && scaled > 0 ? "-" : ""
     return "\(sign)\(scaled / 100).\(scaled % 100 < 10 ? "0" : "")\(scaled % 100)"
-}
-
-/// A JSON string.
-private func quoted(_ text: String) -> String {
-    var result = "\""
-    for scalar in text.unicodeScalars {
-        switch scalar {
-        case "\"", "\\": result += "\\\(scalar)"
-        case "\u{0}"..<" ": result += "\\u00" + (scalar.value < 16 ? "0" : "") + String(scalar.value, radix: 16)
-        default: result.unicodeScalars.append(scalar)
-        }
-    }
-    return result + "\""
 }

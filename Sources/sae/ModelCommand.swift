@@ -61,29 +61,14 @@ struct ModelInfoCommand: ParsableCommand {
     }
 
     private func jsonReport(_ model: Model, _ path: String) -> String {
-        let sections = model.sections.map { "\(quoted($0.name)):\($0.bytes)" }
-        let provenance = model.provenance.map { "\(quoted($0.key)):\(quoted($0.value))" }
+        let sections = model.sections.map { "\(JSONWriter.quoted($0.name)):\($0.bytes)" }
+        let provenance = model.provenance.map { "\(JSONWriter.quoted($0.key)):\(JSONWriter.quoted($0.value))" }
         let fields = [
-            "\"file\":\(quoted(path))", "\"name\":\(quoted(model.name))", "\"dimensions\":\(model.dimensions)",
-            "\"pieces\":\(model.tables.vocabularyCount)", "\"digest\":\(quoted(hexadecimal(model.digest)))",
+            "\"file\":\(JSONWriter.quoted(path))", "\"name\":\(JSONWriter.quoted(model.name))", "\"dimensions\":\(model.dimensions)",
+            "\"pieces\":\(model.tables.vocabularyCount)", "\"digest\":\(JSONWriter.quoted(hexadecimal(model.digest)))",
             "\"sections\":{\(sections.joined(separator: ","))}",
             "\"provenance\":{\(provenance.joined(separator: ","))}", "\"verified\":\(verify)",
         ]
         return "{\(fields.joined(separator: ","))}"
-    }
-
-    /// A string of JSON (RFC 8259, section 7).
-    private func quoted(_ text: String) -> String {
-        var result = "\""
-        for scalar in text.unicodeScalars {
-            switch scalar {
-            case "\"", "\\": result += "\\\(scalar)"
-            case "\u{0}"..<" ":
-                let hex = String(scalar.value, radix: 16)
-                result += "\\u" + String(repeating: "0", count: 4 - hex.count) + hex
-            default: result.unicodeScalars.append(scalar)
-            }
-        }
-        return result + "\""
     }
 }
