@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Changed copies of texts, for the teacher to label: they teach what one word does to a meaning.
 
-    perturb.py TEXTS OUT.txt [--count 400000] [--seed 1] [--held-out 100] [--of-held-out] [--spoken]
+    perturb.py TEXTS OUT.txt [--count 400000] [--skip 0] [--seed 1] [--held-out 100] [--of-held-out] [--spoken]
 
 TEXTS is plain or .gz, one text a line. Each line of OUT is a text of 4 to 30 words with one change, drawn by the seed:
 
@@ -123,6 +123,7 @@ def main():
     parser.add_argument("texts")
     parser.add_argument("out")
     parser.add_argument("--count", type=int, default=400_000, help="lines to write")
+    parser.add_argument("--skip", type=int, default=0, help="leave out so many lines first: those of an earlier run")
     parser.add_argument("--seed", type=int, default=1, help="the same as for sae fit")
     parser.add_argument("--held-out", type=int, default=100, help="of ten thousand lines, the same as for sae fit")
     parser.add_argument("--spoken", action="store_true", help="change only short texts that address somebody")
@@ -143,18 +144,19 @@ def main():
     draw = random.Random(args.seed)
     written = 0
     with open(args.out, "w", encoding="utf-8", newline="\n") as out:
-        for attempt in range(20 * args.count):
+        for attempt in range(20 * (args.skip + args.count)):
             words = draw.choice(lines).split()
             if not fewest <= len(words) <= most:
                 continue
             changed = draw.choice(KINDS)(words, draw, replacements)
             if changed is None:
                 continue
-            out.write(" ".join(changed) + "\n")
             written += 1
-            if written == args.count:
+            if written > args.skip:
+                out.write(" ".join(changed) + "\n")
+            if written == args.skip + args.count:
                 return 0
-    print(f"only {written} of {args.count} lines: too few texts of {fewest} to {most} words", file=sys.stderr)
+    print(f"only {written} of {args.skip + args.count} lines: too few texts of {fewest} to {most} words", file=sys.stderr)
     return 1
 
 
