@@ -7,7 +7,7 @@ import Wire
 /// way, and keeps the connection's times.
 ///
 /// Safe as `Sendable`: everything but `completions` is touched on the connection's I/O queue only.
-final class ServerConnection: @unchecked Sendable {
+final class ServerConnection: RequestOwner, @unchecked Sendable {
     let id: UInt64
     let transport: TransportName
     /// Who is on the other side, as logs name it: `uid:N` or the transport's name.
@@ -20,15 +20,7 @@ final class ServerConnection: @unchecked Sendable {
     private var open: [UInt32: Request] = [:]
     /// Requests whose streams have ended while workers still compute for them: their memory is held.
     private var abandoned: [UInt32: Request] = [:]
-    private let completions = Mutex<[(Request, Outcome)]>([])
-
-    /// What a worker says of a request.
-    enum Outcome: Sendable {
-        case answered([SendBuffer])
-        case failed(Failure)
-        /// Nobody computes any more for a request that was stopped.
-        case letGo
-    }
+    private let completions = Mutex<[(Request, RequestOutcome)]>([])
 
     private let created = monotonicNanoseconds()
     private let maximumAge: UInt64
@@ -72,6 +64,7 @@ final class ServerConnection: @unchecked Sendable {
     var stuckBytes: Int { socket.isClosed ? 0 : state.bufferedBytes + socket.outboxBytes }
     var streamCount: Int { open.count }
     var peerMaximumFrameBytes: UInt32 { state.peerMaximumFrameBytes }
+    var requestID: String? { nil }
 
     func start() {
         socket.start(
@@ -106,8 +99,11 @@ final class ServerConnection: @unchecked Sendable {
     /// Nothing is under way or unsent.
     var isQuiet: Bool { open.isEmpty && socket.outboxBytes == 0 }
 
-    /// Called by a worker when it has computed the last slice, or left a stopped request.
-    func complete(_ request: Request, _ outcome: Outcome) {
+    func encoded(_ answer: Answer, of request: Request) -> [SendBuffer] {
+        answer.frame(stream: request.stream, withCRC: request.usesCRC)
+    }
+
+    func complete(_ request: Request, _ outcome: RequestOutcome) {
         let isFirst = completions.withLock { completions in
             completions.append((request, outcome))
             return completions.count == 1
@@ -206,7 +202,7 @@ final class ServerConnection: @unchecked Sendable {
     }
 
     /// The terminal frame of a request, unless its stream has ended already.
-    private func finish(_ request: Request, _ outcome: Outcome) {
+    private func finish(_ request: Request, _ outcome: RequestOutcome) {
         guard open[request.stream] === request else { return }
         let now = monotonicNanoseconds()
         lastCall = now

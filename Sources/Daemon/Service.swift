@@ -79,8 +79,8 @@ package final class Service: Sendable {
             guard !request.isStopped else { return }
             do throws(Failure) {
                 guard !request.isInVain else { throw Failure(.deadlineExceeded, "the deadline has passed") }
-                let frame = try request.answer().frame(stream: request.stream, withCRC: request.usesCRC)
-                request.connection.complete(request, .answered(frame))
+                let bytes = try request.connection.encoded(try request.answer(), of: request)
+                request.connection.complete(request, .answered(bytes))
             } catch {
                 request.connection.complete(request, .failed(error))
             }
@@ -243,14 +243,14 @@ extension Service {
         metrics.computeDuration.observe(request.computeMicroseconds)
         let took = ended(request.method, request.connection.transport, .ok, since: request.arrival)
         guard took >= configuration.logSlowRequest || log.takes(.request) else { return }
-        log.write(
-            took >= configuration.logSlowRequest ? .slowRequest : .request,
-            [
-                .conn: String(request.connection.id), .stream: String(request.stream),
-                .method: request.method.name, .texts: String(request.lengths.count),
-                .queueMicroseconds: String(request.queueMicroseconds),
-                .computeMicroseconds: String(request.computeMicroseconds),
-            ])
+        var facts: [LogKey: String] = [
+            .conn: String(request.connection.id), .stream: String(request.stream),
+            .method: request.method.name, .texts: String(request.lengths.count),
+            .queueMicroseconds: String(request.queueMicroseconds),
+            .computeMicroseconds: String(request.computeMicroseconds),
+        ]
+        facts[.requestID] = request.connection.requestID
+        log.write(took >= configuration.logSlowRequest ? .slowRequest : .request, facts)
     }
 
     /// Counts a terminal frame; how long the call took.

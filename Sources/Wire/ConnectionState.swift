@@ -34,6 +34,14 @@ package struct Call: Sendable {
     package let frame: Frame
     /// Frames of the answer carry a checksum.
     package let usesCRC: Bool
+
+    package init(stream: UInt32, method: Method, timeoutMicroseconds: UInt32, frame: Frame, usesCRC: Bool) {
+        self.stream = stream
+        self.method = method
+        self.timeoutMicroseconds = timeoutMicroseconds
+        self.frame = frame
+        self.usesCRC = usesCRC
+    }
 }
 
 /// The rules of one connection, as a value: bytes and frames in, actions out, no I/O and no clock of its own.

@@ -64,6 +64,7 @@ package enum Event: String, CaseIterable, Sendable {
 /// The metadata keys that a record may carry.
 package enum LogKey: String, Sendable {
     case conn, stream, method, peer, code, limit, texts, bytes, generation, reason, count, endpoint, version
+    case requestID = "request_id"
     case queueMicroseconds = "queue_us"
     case computeMicroseconds = "compute_us"
 }

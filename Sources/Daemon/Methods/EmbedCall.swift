@@ -27,7 +27,7 @@ final class EmbedCall: Request, @unchecked Sendable {
     }
 
     init(
-        _ arrived: Arrival, on connection: ServerConnection, texts: TextBatch,
+        _ arrived: Arrival, on connection: any RequestOwner, texts: TextBatch,
         fields: EmbedRequestFields, encoding: VectorEncoding, dimensions: Int,
         temperature: Temperature, limits: TextLimits
     ) {

@@ -23,7 +23,7 @@ struct Methods: Sendable {
     }
 
     /// The request that a queued call asks for, its fields and lengths checked.
-    func request(_ arrived: Arrival, on connection: ServerConnection) throws(Failure) -> Request {
+    func request(_ arrived: Arrival, on connection: any RequestOwner) throws(Failure) -> Request {
         switch arrived.call.method {
         case .embed: try embed(arrived, on: connection)
         case .similarity: try similarity(arrived, on: connection)
@@ -48,7 +48,7 @@ struct Methods: Sendable {
         }
     }
 
-    private func embed(_ arrived: Arrival, on connection: ServerConnection) throws(Failure) -> Request {
+    private func embed(_ arrived: Arrival, on connection: any RequestOwner) throws(Failure) -> Request {
         var fields = EmbedRequestFields()
         let frame = arrived.call.frame
         do throws(EmbedRequestFields.Failure) {
@@ -95,7 +95,7 @@ struct Methods: Sendable {
         if let failure { throw failure }
     }
 
-    private func similarity(_ arrived: Arrival, on connection: ServerConnection) throws(Failure) -> Request {
+    private func similarity(_ arrived: Arrival, on connection: any RequestOwner) throws(Failure) -> Request {
         let request = try message(Sae_V1_SimilarityRequest.self, arrived.call)
         let dimensions = try checkedDimensions(request.dimensions)
         try checkGeneration(request.ifGeneration)
@@ -119,7 +119,7 @@ struct Methods: Sendable {
             limits: limits(truncates: request.truncate))
     }
 
-    private func tokenize(_ arrived: Arrival, on connection: ServerConnection) throws(Failure) -> Request {
+    private func tokenize(_ arrived: Arrival, on connection: any RequestOwner) throws(Failure) -> Request {
         let request = try message(Sae_V1_TokenizeRequest.self, arrived.call)
         let texts = try texts(arrived.call.frame, request.lengths)
         return TokenizeCall(

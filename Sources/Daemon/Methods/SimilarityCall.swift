@@ -20,7 +20,7 @@ final class SimilarityCall: Request, @unchecked Sendable {
     }
 
     init(
-        _ arrived: Arrival, on connection: ServerConnection, texts: TextBatch,
+        _ arrived: Arrival, on connection: any RequestOwner, texts: TextBatch,
         request: Sae_V1_SimilarityRequest, dimensions: Int, limits: TextLimits
     ) {
         left = Int(request.left)

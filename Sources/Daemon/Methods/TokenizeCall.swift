@@ -34,7 +34,7 @@ final class TokenizeCall: Request, @unchecked Sendable {
     }
 
     init(
-        _ arrived: Arrival, on connection: ServerConnection, texts: TextBatch,
+        _ arrived: Arrival, on connection: any RequestOwner, texts: TextBatch,
         request: Sae_V1_TokenizeRequest, limits: TextLimits, generation: UInt64
     ) {
         wantText = request.wantText

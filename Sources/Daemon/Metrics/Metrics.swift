@@ -1,8 +1,14 @@
 /// How a request or connection came in, as the label `transport`.
 package enum TransportName: Int, CaseIterable, Sendable {
-    case tcp, unix
+    case tcp, unix, http
 
-    var label: String { self == .tcp ? "tcp" : "unix" }
+    var label: String {
+        switch self {
+        case .tcp: "tcp"
+        case .unix: "unix"
+        case .http: "http"
+        }
+    }
 }
 
 /// The methods served, as the label `method`.

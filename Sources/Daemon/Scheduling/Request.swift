@@ -8,6 +8,33 @@ struct Arrival: Sendable {
     var call: Call
     var time: UInt64
     var deadline: UInt64
+    /// Most bytes that the transport makes of the answer, beside the answer itself.
+    var renderedBytes = 0
+}
+
+/// Who waits for the answer of a request: a connection of frames, or an exchange of HTTP.
+protocol RequestOwner: AnyObject, Sendable {
+    var service: Service { get }
+    /// The connection's number, as logs name it.
+    var id: UInt64 { get }
+    var transport: TransportName { get }
+    /// Most bytes of an answer that the peer takes.
+    var peerMaximumFrameBytes: UInt32 { get }
+    /// What an HTTP client calls its request, for the log.
+    var requestID: String? { get }
+
+    /// The bytes to send for an answer. Called by the worker that finished last.
+    func encoded(_ answer: Answer, of request: Request) throws(Failure) -> [SendBuffer]
+    /// Called by a worker when it has computed the last slice, or left a stopped request.
+    func complete(_ request: Request, _ outcome: RequestOutcome)
+}
+
+/// What a worker says of a request.
+enum RequestOutcome: Sendable {
+    case answered([SendBuffer])
+    case failed(Failure)
+    /// Nobody computes any more for a request that was stopped.
+    case letGo
 }
 
 /// One admitted call from arrival to its terminal frame. Subclasses say what is computed for a slice of its
@@ -19,7 +46,7 @@ class Request: @unchecked Sendable {
     let stream: UInt32
     let method: Method
     let usesCRC: Bool
-    let connection: ServerConnection
+    let connection: any RequestOwner
     /// When the request was complete, and when its time is over; monotonic nanoseconds.
     let arrival: UInt64
     let deadline: UInt64
@@ -46,7 +73,7 @@ class Request: @unchecked Sendable {
     private let hasTwoGenerations = Atomic<Bool>(false)
 
     init(
-        _ arrived: Arrival, on connection: ServerConnection, texts: TextBatch, lengths: [UInt32],
+        _ arrived: Arrival, on connection: any RequestOwner, texts: TextBatch, lengths: [UInt32],
         answerBytes: Int
     ) {
         stream = arrived.call.stream
@@ -57,8 +84,8 @@ class Request: @unchecked Sendable {
         deadline = arrived.deadline
         self.texts = texts
         self.lengths = lengths
-        self.answerBytes = answerBytes
-        heldBytes = arrived.call.frame.payload.count + answerBytes
+        self.answerBytes = answerBytes + arrived.renderedBytes
+        heldBytes = arrived.call.frame.payload.count + self.answerBytes
         unfinished = Atomic(lengths.count)
     }
 
