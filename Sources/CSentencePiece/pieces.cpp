@@ -1,4 +1,5 @@
 #include "CSentencePiece.h"
+#include "unigram.hpp"
 
 #include <sentencepiece_processor.h>
 #include <sentencepiece_trainer.h>
@@ -6,11 +7,13 @@
 #include <cstdlib>
 #include <cstring>
 #include <exception>
+#include <memory>
 #include <string>
 #include <unordered_map>
 
 struct sae_pieces {
     sentencepiece::SentencePieceProcessor processor;
+    sae::Unigram unigram;
 };
 
 static void copy_error(const std::string &message, char *error, size_t error_size) {
@@ -21,11 +24,14 @@ static void copy_error(const std::string &message, char *error, size_t error_siz
 }
 
 sae_pieces *sae_pieces_open(const void *bytes, size_t count, char *error, size_t error_size) try {
-    auto *pieces = new sae_pieces;
-    auto status = pieces->processor.LoadFromSerializedProto({static_cast<const char *>(bytes), count});
-    if (status.ok()) return pieces;
+    const std::string_view model(static_cast<const char *>(bytes), count);
+    auto pieces = std::make_unique<sae_pieces>();
+    auto status = pieces->processor.LoadFromSerializedProto(model);
+    if (status.ok()) {
+        pieces->unigram = sae::Unigram(model);
+        return pieces.release();
+    }
     copy_error(status.ToString(), error, error_size);
-    delete pieces;
     return nullptr;
 } catch (const std::exception &e) {
     copy_error(e.what(), error, error_size);
@@ -58,6 +64,10 @@ ptrdiff_t sae_pieces_encode(const sae_pieces *pieces, const char *text, size_t l
     return static_cast<ptrdiff_t>(count);
 } catch (const std::exception &) {
     return -1;
+}
+
+ptrdiff_t sae_pieces_segment(const sae_pieces *pieces, const uint8_t *word, size_t length, uint32_t *ids) {
+    return pieces->unigram.segment(word, length, ids);
 }
 
 namespace {

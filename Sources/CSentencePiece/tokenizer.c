@@ -2,45 +2,53 @@
 //
 // A text is cut at ASCII white space (space, tab, line feed, form feed, carriage return: what nmt_nfkc_cf turns
 // into spaces, which separate words). Each word is segmented alone, so its pieces depend on nothing else, and
-// its bytes, with A-Z in lower case (which nmt_nfkc_cf does anyway), are the key of the cache. The library sees
-// only words that the cache does not hold.
+// its bytes, with A-Z in lower case (which nmt_nfkc_cf does anyway), are the key of the cache. Only words that the cache
+// does not hold are segmented.
 //
-// A slot is one cache line that holds a word of up to 32 bytes and 6 pieces. Slots go in fours; a new word takes the
-// place of one of its four that has not been used of late. Longer words are rare: only the last of them is remembered, for texts that
-// are one endless word.
+// A text goes through in blocks: first all bytes to lower case, with a bit for each white space; then the ends of the
+// words from those bits; then the line of the cache for each word, fetched ahead; then the pieces. A line of the cache is
+// two slots, each a word of up to 16 bytes and 7 pieces; a new word takes the place of the one used longer ago.
 #include "CSentencePiece.h"
 #include <stdlib.h>
 #include <string.h>
-#if defined(__x86_64__)
-#include <immintrin.h>
-#endif
 
-#define SLOT_BYTES 32
-#define SLOT_IDS 6
-#define WAYS 4
+#define KEY_BYTES 16
+#define SLOT_IDS 7
+#define BLOCK 1024
 // One word of SAE_MAXIMUM_RUN bytes has at most so many pieces: the longest NFKC expansion is 3 bytes to 33 (U+FDFA),
 // and every byte may be a piece of its own.
 #define MAXIMUM_IDS (SAE_MAXIMUM_RUN * 12)
 
-struct slot {
-    uint32_t tag; // of the hash; 0 = free
-    uint8_t length, count;
-    uint8_t used; // of the first of four: a bit for each that was used of late, never all
-    uint8_t unused;
-    uint8_t key[SLOT_BYTES]; // zeros behind the word
-    uint32_t ids[SLOT_IDS];
+/// A word: its bytes, each with the bits of a space flipped, then zeros. No word holds a space, so no two words have one
+/// key, and none has the key of an empty slot.
+struct key {
+    uint64_t halves[2];
 };
-_Static_assert(sizeof(struct slot) == 64, "a slot is a cache line");
+
+struct slot {
+    struct key key;
+    uint16_t ids[SLOT_IDS];
+    uint8_t count;
+    uint8_t last; // of the first slot of a line: which of the two was used last
+};
+
+struct line {
+    struct slot slots[2];
+};
+_Static_assert(sizeof(struct line) == 64, "a line is a cache line");
 
 struct sae_tokenizer {
     const sae_pieces *pieces;
-    struct slot *slots;
-    uint32_t mask;
-    uint64_t hits, misses;
-    // The last word that no slot holds.
-    size_t long_length, long_count;
-    uint8_t long_key[SAE_MAXIMUM_RUN];
-    uint32_t long_ids[MAXIMUM_IDS];
+    void *memory;
+    struct line *lines;
+    uint64_t mask;
+    uint64_t words, misses;
+    uint8_t folded[BLOCK + KEY_BYTES];
+    uint16_t edges[BLOCK + 2];
+    struct {
+        struct key key;
+        struct line *line;
+    } found[BLOCK / 2 + 1];
 };
 
 static inline int is_space(uint8_t c) { return c == ' ' || c == '\t' || c == '\n' || c == '\f' || c == '\r'; }
@@ -49,10 +57,11 @@ sae_tokenizer *sae_tokenizer_new(const sae_pieces *pieces, uint32_t slots) {
     sae_tokenizer *t = calloc(1, sizeof *t);
     if (!t) return NULL;
     t->pieces = pieces;
-    t->mask = slots - 1;
-    t->slots = aligned_alloc(64, slots * sizeof *t->slots);
-    if (t->slots) {
-        memset(t->slots, 0, slots * sizeof *t->slots);
+    t->mask = slots / 2 - 1;
+    // Pages that the system clears when they are first used.
+    t->memory = calloc(slots / 2 + 1, sizeof *t->lines);
+    if (t->memory) {
+        t->lines = (struct line *)(((uintptr_t)t->memory + sizeof *t->lines - 1) & ~(uintptr_t)(sizeof *t->lines - 1));
         return t;
     }
     sae_tokenizer_free(t);
@@ -61,12 +70,12 @@ sae_tokenizer *sae_tokenizer_new(const sae_pieces *pieces, uint32_t slots) {
 
 void sae_tokenizer_free(sae_tokenizer *t) {
     if (!t) return;
-    free(t->slots);
+    free(t->memory);
     free(t);
 }
 
 void sae_tokenizer_counts(const sae_tokenizer *t, uint64_t *hits, uint64_t *misses) {
-    *hits = t->hits;
+    *hits = t->words - t->misses;
     *misses = t->misses;
 }
 
@@ -77,143 +86,217 @@ static size_t run_length(const uint8_t *word) {
     return (word[cut] & 0xc0) == 0x80 ? SAE_MAXIMUM_RUN : cut;
 }
 
-/// Bytes before the first white space of `text`, or more than `most`.
-static size_t word_length(const uint8_t *text, size_t length, size_t most) {
-    size_t end = 0;
-#if defined(__x86_64__)
-    const __m128i space = _mm_set1_epi8(' '), tab = _mm_set1_epi8('\t'), line = _mm_set1_epi8('\n'),
-                  feed = _mm_set1_epi8('\f'), end_of_line = _mm_set1_epi8('\r');
-    for (; end + 16 <= length && end <= most; end += 16) {
-        const __m128i bytes = _mm_loadu_si128((const __m128i *)(text + end));
-        const __m128i found =
-            _mm_or_si128(_mm_or_si128(_mm_cmpeq_epi8(bytes, space), _mm_cmpeq_epi8(bytes, tab)),
-                         _mm_or_si128(_mm_or_si128(_mm_cmpeq_epi8(bytes, line), _mm_cmpeq_epi8(bytes, feed)),
-                                      _mm_cmpeq_epi8(bytes, end_of_line)));
-        const int places = _mm_movemask_epi8(found);
-        if (places) return end + (size_t)__builtin_ctz((unsigned)places);
-    }
-#endif
-    while (end < length && end <= most && !is_space(text[end])) end++;
-    return end;
-}
-
 size_t sae_next_word(const uint8_t *text, size_t length, size_t *offset) {
     size_t begin = *offset;
     while (begin < length && is_space(text[begin])) begin++;
     *offset = begin;
-    const size_t size = word_length(text + begin, length - begin, SAE_MAXIMUM_RUN);
-    return size > SAE_MAXIMUM_RUN ? run_length(text + begin) : size;
+    size_t end = begin;
+    while (end < length && end - begin <= SAE_MAXIMUM_RUN && !is_space(text[end])) end++;
+    return end - begin > SAE_MAXIMUM_RUN ? run_length(text + begin) : end - begin;
 }
 
-/// A to Z in lower case.
-static void fold(const uint8_t *word, size_t length, uint8_t *key) {
-    for (size_t i = 0; i < length; i++) key[i] = (uint8_t)(word[i] + ((uint8_t)(word[i] - 'A') < 26 ? 32 : 0));
+typedef uint8_t bytes64 __attribute__((ext_vector_type(64)));
+typedef _Bool bits64 __attribute__((ext_vector_type(64)));
+
+/// A to Z of 64 bytes in lower case; a bit for each white space.
+static inline uint64_t fold(const uint8_t *from, uint8_t *to) {
+    bytes64 bytes;
+    memcpy(&bytes, from, 64);
+    const bytes64 lower = bytes + ((bytes64)(bytes - 'A' < 26) & 32);
+    memcpy(to, &lower, 64);
+    const bits64 bits = __builtin_convertvector(
+        (bytes == ' ') | (bytes == '\t') | (bytes == '\n') | (bytes == '\f') | (bytes == '\r'), bits64);
+    uint64_t spaces;
+    memcpy(&spaces, &bits, 8);
+    return spaces;
 }
 
-/// Eight bytes at a time, each step a multiplication whose halves are folded together (the construction of wyhash).
-static uint64_t hash_key(const uint8_t key[SLOT_BYTES], size_t length) {
-    uint64_t hash = 0x9e3779b97f4a7c15u ^ length;
-    for (size_t i = 0; i < length; i += 8) {
-        uint64_t word;
-        memcpy(&word, key + i, 8);
-        __uint128_t product = (__uint128_t)(hash ^ word) * 0xe7037ed1a0b428dbu;
-        hash = (uint64_t)product ^ (uint64_t)(product >> 64);
-    }
-    return hash;
+static inline uint64_t hash_key(struct key key) {
+    const __uint128_t product =
+        (__uint128_t)(key.halves[0] ^ 0x9e3779b97f4a7c15u) * (key.halves[1] ^ 0xe7037ed1a0b428dbu);
+    return (uint64_t)product ^ (uint64_t)(product >> 64);
 }
 
-static int is_same(const uint8_t *a, const uint8_t *b) {
-    uint64_t x[4], y[4];
-    memcpy(x, a, SLOT_BYTES);
-    memcpy(y, b, SLOT_BYTES);
-    return !((x[0] ^ y[0]) | (x[1] ^ y[1]) | (x[2] ^ y[2]) | (x[3] ^ y[3]));
+/// The key of a word of up to KEY_BYTES bytes, of which so many can be read.
+static inline struct key key_of(const uint8_t *word, size_t length) {
+    static const uint8_t mask[2 * KEY_BYTES] = {255, 255, 255, 255, 255, 255, 255, 255,
+                                                255, 255, 255, 255, 255, 255, 255, 255};
+    const uint64_t spaces = 0x2020202020202020u;
+    struct key key, used;
+    memcpy(&key, word, KEY_BYTES);
+    memcpy(&used, mask + KEY_BYTES - length, KEY_BYTES);
+    for (int i = 0; i < 2; i++) key.halves[i] = (key.halves[i] ^ spaces) & used.halves[i];
+    return key;
 }
 
-/// The pieces of a word by the library; their number, or -1.
-static ptrdiff_t segment(const sae_tokenizer *t, const uint8_t *key, size_t length, uint32_t *ids) {
-    ptrdiff_t count = sae_pieces_encode(t->pieces, (const char *)key, length, ids, NULL, NULL, MAXIMUM_IDS);
+static inline int differ(struct key a, struct key b) {
+    return ((a.halves[0] ^ b.halves[0]) | (a.halves[1] ^ b.halves[1])) != 0;
+}
+
+/// The pieces of a word in lower case; their number, or -1.
+static ptrdiff_t segment(const sae_tokenizer *t, const uint8_t *word, size_t length, uint32_t *ids) {
+    ptrdiff_t count = sae_pieces_segment(t->pieces, word, length, ids);
+    if (count < 0) count = sae_pieces_encode(t->pieces, (const char *)word, length, ids, NULL, NULL, MAXIMUM_IDS);
     return count > MAXIMUM_IDS ? -1 : count;
 }
 
-/// Notes that a slot of four was used; when all have been, the others count as old again.
-static void touch(struct slot *four, int way) {
-    const uint8_t bit = (uint8_t)(1 << way);
-    if (four->used & bit) return;
-    four->used |= bit;
-    if (four->used == (1 << WAYS) - 1) four->used = bit;
+/// Remembers a word in place of the one of its line that was used longer ago, if a slot can hold it.
+static void remember(struct line *line, struct key key, const uint32_t *ids, size_t count) {
+    if (count > SLOT_IDS) return;
+    struct slot *slot = &line->slots[!line->slots[0].last];
+    uint32_t all = 0;
+    for (size_t i = 0; i < count; i++) all |= ids[i];
+    if (all > UINT16_MAX) return;
+    for (size_t i = 0; i < count; i++) slot->ids[i] = (uint16_t)ids[i];
+    slot->key = key;
+    slot->count = (uint8_t)count;
+    line->slots[0].last = !line->slots[0].last;
 }
 
-/// The pieces of a word through the cache: where they stand in `*ids` (in `found` if nowhere else); their number, or -1.
-static ptrdiff_t look_up(sae_tokenizer *t, const uint8_t *word, size_t length, uint32_t *found, const uint32_t **ids) {
-    *ids = found;
-    if (length > SLOT_BYTES) {
-        uint8_t key[SAE_MAXIMUM_RUN];
-        fold(word, length, key);
-        if (length != t->long_length || memcmp(key, t->long_key, length)) {
-            t->misses++;
-            const ptrdiff_t count = segment(t, key, length, t->long_ids);
-            t->long_length = count < 0 ? 0 : length;
-            if (count < 0) return -1;
-            t->long_count = (size_t)count;
-            memcpy(t->long_key, key, length);
+/// Where pieces go.
+struct output {
+    uint32_t *ids;
+    size_t count, capacity;
+};
+
+/// False when not all had room.
+static int append(struct output *output, const uint32_t *ids, size_t count) {
+    const size_t room = output->capacity - output->count;
+    memcpy(output->ids + output->count, ids, (count < room ? count : room) * 4);
+    output->count += count < room ? count : room;
+    return count <= room;
+}
+
+/// Pieces of a slot.
+static inline int append_slot(struct output *output, const struct slot *slot) {
+    typedef uint16_t narrow __attribute__((ext_vector_type(8)));
+    typedef uint32_t wide __attribute__((ext_vector_type(8)));
+    narrow ids;
+    memcpy(&ids, slot->ids, sizeof ids);
+    const wide widened = __builtin_convertvector(ids, wide);
+    if (output->capacity - output->count < 8) {
+        uint32_t all[8];
+        memcpy(all, &widened, sizeof all);
+        return append(output, all, slot->count);
+    }
+    memcpy(output->ids + output->count, &widened, sizeof widened);
+    output->count += slot->count;
+    return 1;
+}
+
+enum outcome { done, full, failed };
+
+/// The pieces of a word that is longer than a key or not in the cache.
+static enum outcome miss(sae_tokenizer *t, const uint8_t *word, size_t length, struct output *output) {
+    uint32_t ids[MAXIMUM_IDS];
+    for (size_t size; length; word += size, length -= size) {
+        size = length;
+        if (length > SAE_MAXIMUM_RUN) {
+            size = run_length(word);
+            t->words++;
+        }
+        const ptrdiff_t count = segment(t, word, size, ids);
+        t->misses++;
+        if (count < 0) return failed;
+        if (size <= KEY_BYTES) {
+            const struct key key = key_of(word, size);
+            remember(&t->lines[hash_key(key) & t->mask], key, ids, (size_t)count);
+        }
+        if (!append(output, ids, (size_t)count)) return full;
+    }
+    return done;
+}
+
+/// The words of a block whose `edges` are where they begin and end in `folded`.
+static enum outcome encode_words(sae_tokenizer *t, size_t words, struct output *output) {
+    for (size_t i = 0; i < words; i++) {
+        const size_t begin = t->edges[2 * i], length = t->edges[2 * i + 1] - begin;
+        t->found[i].key = key_of(t->folded + begin, length < KEY_BYTES ? length : KEY_BYTES);
+        t->found[i].line = &t->lines[hash_key(t->found[i].key) & t->mask];
+        __builtin_prefetch(t->found[i].line, 1);
+    }
+    for (size_t i = 0; i < words; i++) {
+        const size_t begin = t->edges[2 * i], length = t->edges[2 * i + 1] - begin;
+        struct line *line = t->found[i].line;
+        const int not_first = differ(line->slots[0].key, t->found[i].key);
+        const struct slot *slot = &line->slots[not_first];
+        if ((not_first && differ(line->slots[1].key, t->found[i].key)) || length > KEY_BYTES) {
+            const enum outcome outcome = miss(t, t->folded + begin, length, output);
+            if (outcome != done) return outcome;
+            continue;
+        }
+        line->slots[0].last = (uint8_t)not_first;
+        if (!append_slot(output, slot)) return full;
+    }
+    return done;
+}
+
+/// Encodes the words of the next block of a text; what it took in `*taken`.
+static enum outcome encode_block(sae_tokenizer *t, const uint8_t *text, size_t length, size_t *taken,
+                                 struct output *output) {
+    const size_t size = length < BLOCK ? length : BLOCK;
+    size_t count = 0;
+    uint64_t before = 1;
+    for (size_t i = 0; i < size; i += 64) {
+        uint64_t spaces;
+        if (size - i >= 64) {
+            spaces = fold(text + i, t->folded + i);
         } else {
-            t->hits++;
+            memset(t->folded + i, ' ', 64);
+            memcpy(t->folded + i, text + i, size - i);
+            spaces = fold(t->folded + i, t->folded + i);
         }
-        *ids = t->long_ids;
-        return (ptrdiff_t)t->long_count;
+        for (uint64_t edges = spaces ^ (spaces << 1 | before); edges; edges &= edges - 1) {
+            t->edges[count++] = (uint16_t)(i + (size_t)__builtin_ctzll(edges));
+        }
+        before = spaces >> 63;
     }
-    uint8_t key[SLOT_BYTES] = {0};
-    fold(word, length, key);
-    const uint64_t hash = hash_key(key, length);
-    const uint32_t tag = (uint32_t)(hash >> 32) | 1;
-    struct slot *four = &t->slots[(uint32_t)hash & t->mask & ~(uint32_t)(WAYS - 1)];
-    for (int way = 0; way < WAYS; way++) {
-        const struct slot *slot = four + way;
-        if (slot->tag == tag && slot->length == length && is_same(slot->key, key)) {
-            t->hits++;
-            touch(four, way);
-            *ids = slot->ids;
-            return slot->count;
+    *taken = size;
+    if (count % 2) {
+        // The block ends in a word.
+        t->edges[count++] = (uint16_t)size;
+        if (size < length) {
+            const size_t begin = t->edges[count - 2];
+            if (begin > 0) {
+                count -= 2;
+                *taken = begin;
+            } else {
+                *taken = t->edges[1] = (uint16_t)run_length(text);
+            }
         }
     }
-    t->misses++;
-    const ptrdiff_t count = segment(t, key, length, found);
-    if (count < 0 || count > SLOT_IDS) return count;
-    const int way = __builtin_ctz(~(unsigned)four->used);
-    struct slot *slot = four + way;
-    slot->tag = tag;
-    slot->length = (uint8_t)length;
-    slot->count = (uint8_t)count;
-    memcpy(slot->key, key, SLOT_BYTES);
-    memcpy(slot->ids, found, (size_t)count * 4);
-    touch(four, way);
-    return count;
+    t->words += count / 2;
+    return encode_words(t, count / 2, output);
+}
+
+/// The plain form of all the rest, each word segmented by the library.
+static enum outcome encode_by_library(sae_tokenizer *t, const uint8_t *text, size_t length, struct output *output) {
+    uint32_t ids[MAXIMUM_IDS];
+    char word[SAE_MAXIMUM_RUN];
+    size_t offset = 0, size;
+    for (; (size = sae_next_word(text, length, &offset)); offset += size) {
+        for (size_t i = 0; i < size; i++) {
+            const uint8_t c = text[offset + i];
+            word[i] = (char)(c >= 'A' && c <= 'Z' ? c + 32 : c);
+        }
+        const ptrdiff_t count = sae_pieces_encode(t->pieces, word, size, ids, NULL, NULL, MAXIMUM_IDS);
+        if (count < 0 || count > MAXIMUM_IDS) return failed;
+        if (!append(output, ids, (size_t)count)) return full;
+    }
+    return done;
 }
 
 ptrdiff_t sae_tokenizer_encode(sae_tokenizer *t, const uint8_t *text, size_t length, uint32_t *ids,
                                size_t capacity, int *was_cut, int uses_cache) {
-    uint32_t found[MAXIMUM_IDS];
-    size_t total = 0, offset = 0, size;
-    *was_cut = 0;
-    for (; (size = sae_next_word(text, length, &offset)); offset += size) {
-        const uint32_t *word = found;
-        ptrdiff_t result;
-        if (uses_cache) {
-            result = look_up(t, text + offset, size, found, &word);
-        } else {
-            uint8_t key[SAE_MAXIMUM_RUN];
-            fold(text + offset, size, key);
-            result = segment(t, key, size, found);
+    struct output output = {ids, 0, capacity};
+    enum outcome outcome = done;
+    if (!uses_cache) {
+        outcome = encode_by_library(t, text, length, &output);
+    } else {
+        for (size_t offset = 0, taken; offset < length && outcome == done; offset += taken) {
+            outcome = encode_block(t, text + offset, length - offset, &taken, &output);
         }
-        if (result < 0) return -1;
-        const size_t count = (size_t)result;
-        if (count > capacity - total) {
-            memcpy(ids + total, word, (capacity - total) * 4);
-            *was_cut = 1;
-            return (ptrdiff_t)capacity;
-        }
-        for (size_t i = 0; i < count; i++) ids[total + i] = word[i];
-        total += count;
     }
-    return (ptrdiff_t)total;
+    *was_cut = outcome == full;
+    return outcome == failed ? -1 : (ptrdiff_t)output.count;
 }

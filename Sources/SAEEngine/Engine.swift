@@ -84,7 +84,7 @@ public struct Engine: Sendable {
     }
 
     /// The vectors of all texts; replaces what `batch` held. Allocates nothing once workspace and batch have seen a
-    /// batch of this size and their words, except for words over 32 bytes or of more than 6 pieces, which the tokenizer
+    /// batch of this size and their words, except for words outside ASCII of over 16 bytes or 7 pieces, which the tokenizer
     /// does not keep. A text's bits depend on nothing but the text, the limits, the temperature and the model.
     public func embed(
         _ texts: TextBatch, limits: TextLimits = TextLimits(), temperature: Temperature = .fitted,

@@ -47,7 +47,8 @@ import Vectors
     }
 
     @Test func `the machine and the fast path agree bit for bit on 100,000 texts`() throws {
-        let texts = lines(100_000, seed: 13)
+        // Some lines have no pieces.
+        let texts = lines(120_000, seed: 13)
         let temperatures = [Temperature.fitted, .infinite, .classification]
         let tables = model.tables
         let engine = engine
@@ -71,7 +72,7 @@ import Vectors
             }
         }
         #expect(different.withLock { $0 } == nil)
-        #expect(compared.withLock { $0 } > 80_000)
+        #expect(compared.withLock { $0 } >= 100_000)
     }
 
     @Test func `a printed program is the source of the same vector`() throws {

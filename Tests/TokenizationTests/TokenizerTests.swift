@@ -83,13 +83,83 @@ import Tokenization
         }
     }
 
-    @Test func `a word of 10 MB is cut into runs that the cache holds`() {
+    @Test func `a word of 10 MB is cut into runs of 256 bytes`() {
         var tokenizer = Tokenizer(model: model)
+        let run = ids([UInt8](repeating: UInt8(ascii: "a"), count: 256), &tokenizer)
+        let rest = ids([UInt8](repeating: UInt8(ascii: "a"), count: 10_000_000 % 256), &tokenizer)
         let word = [UInt8](repeating: UInt8(ascii: "a"), count: 10_000_000)
-        let pieces = ids(word, &tokenizer, maximum: 20_000_000)
-        #expect(tokenizer.cacheCounts.misses == 2, "a run of 256 bytes, and the rest")
-        let run = ids(Array(word[..<256]), &tokenizer)
-        #expect(pieces.prefix(run.count).elementsEqual(run))
+        let whole = Array(repeating: run, count: 10_000_000 / 256).flatMap { $0 } + rest
+        #expect(ids(word, &tokenizer, maximum: 20_000_000) == whole)
+    }
+
+    @Test func `words and spaces of any length are cut alike wherever they lie`() {
+        var random = SeededRandom(seed: 33)
+        var tokenizer = Tokenizer(model: model)
+        for _ in 0..<500 {
+            // Lengths around those at which the code takes another way.
+            var text: [UInt8] = []
+            for _ in 0..<8 {
+                let length = [1, 7, 15, 16, 17, 63, 64, 255, 256, 257, 600, 1023, 1024, 1025, 2100]
+                    .randomElement(using: &random) ?? 1
+                let letter = Array("aé\u{FDFA}".utf8)[Int.random(in: 0..<6, using: &random)]
+                text += (0..<length).map { _ in Int.random(in: 0..<9, using: &random) > 0 ? letter : 98 }
+                let spaces = [1, 2, 60, 1000].randomElement(using: &random) ?? 1
+                text += [UInt8](repeating: [32, 9, 10, 12, 13].randomElement(using: &random) ?? 32, count: spaces)
+            }
+            #expect(ids(text, &tokenizer) == ids(text, &tokenizer, usingCache: false))
+        }
+        #expect(tokenizer.cacheCounts.hits > 0)
+    }
+
+    /// Words of printable ASCII: of few letters, so that many segmentations are worth the same; of pieces; of anything.
+    private func plainWords(_ count: Int, using random: inout SeededRandom) -> [[UInt8]] {
+        let pieces = (0..<UInt32(model.vocabularyCount)).map { model.piece($0).filter { $0 > 32 && $0 < 127 } }
+        return (0..<count).map { index in
+            let few = [UInt8](Array("abcdehimnorst.0".utf8).shuffled(using: &random).prefix(2))
+            let size = Int.random(in: 1...24, using: &random)
+            let word: [UInt8] =
+                switch index % 3 {
+                case 0: (0..<size).map { _ in few.randomElement(using: &random) ?? 97 }
+                case 1: (0..<(size + 5) / 6).flatMap { _ in pieces.randomElement(using: &random) ?? [97] }
+                default: (0..<size).map { _ in UInt8.random(in: 33..<127, using: &random) }
+                }
+            return word.isEmpty ? [97] : word
+        }
+    }
+
+    @Test func `plain words get the library's pieces without the library, ties included`() {
+        var random = SeededRandom(seed: 34)
+        var tokenizer = Tokenizer(model: model, cacheSlots: 4)
+        var differing: [String] = []
+        let words = plainWords(100_000, using: &random)
+        for word in words {
+            let pieces = ids(word, &tokenizer, maximum: 256)
+            guard pieces != ids(word, &tokenizer, usingCache: false, maximum: 256) else { continue }
+            differing.append(String(decoding: word, as: UTF8.self))
+        }
+        #expect(differing == [])
+        #expect(tokenizer.cacheCounts.misses > 90_000)
+    }
+
+    /// Fields of the serialised model that a foreign trainer might have written, behind the others.
+    @Test(arguments: [
+        // A piece "ca" of a user's own, which goes before all others.
+        [0x0a, 0x0b, 0x0a, 0x02, 0x63, 0x61, 0x15, 0, 0, 0, 0, 0x18, 0x04],
+        // No space before a text.
+        [0x1a, 0x02, 0x18, 0x00],
+        // The space behind a word.
+        [0x12, 0x03, 0xc0, 0x01, 0x01],
+    ] as [[UInt8]]) func `a model of another kind is left to the library`(fields: [UInt8]) throws {
+        let foreign = try PieceModel(serialized: TinyModel.pieceModel + fields)
+        var tokenizer = Tokenizer(model: foreign)
+        var own = Tokenizer(model: model)
+        var differsFromOwn = false
+        for text in ["the cat watches ~^ the river".utf8, "education".utf8, "because".utf8, "`|\u{7e}".utf8].map(Array.init) {
+            let library = ids(text, &tokenizer, usingCache: false)
+            #expect(ids(text, &tokenizer) == library)
+            differsFromOwn = differsFromOwn || library != ids(text, &own)
+        }
+        #expect(differsFromOwn, "these fields change the pieces, so leaving them unread would show")
     }
 
     @Test func `more pieces than the maximum are cut and reported`() {
@@ -110,6 +180,9 @@ import Tokenization
         #expect(spans.begins.first == 2)
         let covered = zip(spans.begins, spans.ends).map { String(decoding: text[Int($0)..<Int($1)], as: UTF8.self) }
         #expect(covered.joined() == "TheCATwatchesnaïvethings")
+        // NFKC has one character for y and ring above, none for Y and ring above.
+        let ring = Array("Y\u{30a} y\u{30a}".utf8)
+        #expect(ring.withUnsafeBufferPointer { tokenizer.encodeWithSpans($0) }.ids == ids(ring, &tokenizer))
     }
 
     @Test func `a damaged piece model is refused with a reason`() {
