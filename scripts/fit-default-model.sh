@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Fits the shipped model from texts and a teacher's vectors: trains the vocabulary, captures the vectors that are
-# missing, fits, writes the model and evaluates it. Finished parts are kept and used again; a fit that was stopped goes
-# on after its last epoch.
+# missing, fits a model without discrete rules, mines rules from what it misses, fits with them, writes the model and
+# evaluates it. Finished parts are kept and used again; a fit that was stopped goes on after its last epoch.
 #
 # Usage: scripts/fit-default-model.sh [--output FILE] [-- OPTIONS OF SAE FIT]
 #   --output FILE   where the model goes (default: deploy/models/default.sae)
@@ -62,7 +62,8 @@ if [ ! -s "$cache/pieces.model" ]; then
     say "the vocabulary"
     "$sae" fit vocabulary "$teacher/texts.txt.gz" --output "$cache/pieces.model" --list "$cache/pieces.txt"
 fi
-# Changed copies: of any text, of short ones that address somebody, and of held-out ones to score on.
+# Changed copies: of any text, of short ones that address somebody, and of held-out ones to score on. Windows around
+# words of all frequencies.
 perturb() {
     local name=$1 texts=$2
     shift 2
@@ -80,16 +81,34 @@ perturb perturbed "$teacher/texts.txt.gz" --count 400000
 perturb perturbed2 "$teacher/texts-more.txt.gz" --count 450000
 perturb spoken1 "$teacher/texts.txt.gz" --count 120000 --spoken
 perturb spoken2 "$teacher/texts-more.txt.gz" --count 180000 --spoken
+perturb rare1 "$teacher/texts.txt.gz" --count 300000 --rare
+perturb rare2 "$teacher/texts-more.txt.gz" --count 300000 --rare
 perturb held "$teacher/texts.txt.gz" --count 8000 --of-held-out
 
+written=(--also "$cache/rest.txt" "$cache/rest.npy" "$teacher/texts-more.txt.gz" "$cache/more.npy")
+changed=()
+for name in perturbed perturbed2 spoken1 spoken2 rare1 rare2; do
+    changed+=(--also "$cache/$name.txt" "$cache/$name.npy")
+done
+# Goes on from its checkpoint NAME.state.
+fit() {
+    local name=$1
+    shift
+    "$sae" fit "$teacher/texts.txt.gz" "$teacher/vectors.npy" --scales "$teacher/scales.npy" --basis "$teacher/basis.npy" \
+        "${written[@]}" "${changed[@]}" --contrasts "$cache/held.txt" "$cache/held.npy" \
+        --pieces "$cache/pieces.model" --start "$cache/pieces.npy" \
+        --checkpoint "$cache/$name.state" --resume "$@"
+    rm -f "$cache/$name.state"
+}
+if [ ! -s "$cache/phrases.txt" ]; then
+    say "fitting without discrete rules"
+    [ -s "$cache/without-phrases.sae" ] || fit without-phrases --output "$cache/without-phrases.sae"
+    say "mining discrete rules"
+    "$sae" rules mine "$teacher/texts.txt.gz" "$teacher/vectors.npy" "${written[@]}" --basis "$teacher/basis.npy" \
+        --model "$cache/without-phrases.sae" --significance 2.5 --maximum-rules 20000 --output "$cache/phrases.txt"
+fi
 say "fitting"
-"$sae" fit "$teacher/texts.txt.gz" "$teacher/vectors.npy" --scales "$teacher/scales.npy" \
-    --also "$cache/perturbed.txt" "$cache/perturbed.npy" "$cache/rest.txt" "$cache/rest.npy" \
-    "$teacher/texts-more.txt.gz" "$cache/more.npy" "$cache/spoken1.txt" "$cache/spoken1.npy" \
-    "$cache/spoken2.txt" "$cache/spoken2.npy" "$cache/perturbed2.txt" "$cache/perturbed2.npy" --contrasts "$cache/held.txt" "$cache/held.npy" \
-    --basis "$teacher/basis.npy" --pieces "$cache/pieces.model" --start "$cache/pieces.npy" \
-    --checkpoint "$cache/default.state" --resume --output "$output" "${options[@]}"
-rm -f "$cache/default.state"
+fit default --phrases "$cache/phrases.txt" --output "$output" "${options[@]}"
 
 say "evaluating"
 dev=$data/eval-dev

@@ -203,14 +203,7 @@ extension ModelFit {
     /// The projection of vectors that are wider than the model, or nil when none is.
     private func basis(_ arrays: [NumpyArray], _ first: TextLines) throws(FittingError) -> Matrix? {
         let size = options.shape.dimensions
-        if let path = inputs.basis {
-            let array = try reading { () throws(FileError) in try NumpyArray(path) }
-            guard array.columnCount == size else {
-                throw .width(vectors: path, columns: array.columnCount, expected: "\(size)")
-            }
-            return Matrix(
-                rowCount: array.rowCount, columnCount: size, values: (0..<array.rowCount).flatMap { array.row($0) })
-        }
+        if let path = inputs.basis { return try projectionMatrix(path, columnCount: size) }
         let width = arrays[0].columnCount
         for array in arrays where array.columnCount != width {
             throw .width(vectors: array.path, columns: array.columnCount, expected: "\(width)")

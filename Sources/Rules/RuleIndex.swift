@@ -5,9 +5,10 @@
 /// with gaps the rarer of its first and its last element, of a trigger the item. One bit a record says whether it is an anchor at all: an item that no rule wants costs
 /// one load from 4 KB (32,000 records), and never reaches the table.
 ///
-/// The table is open-addressing with linear probing, at most half full; a slot holds the record and where its rules
-/// begin in `postings`. A posting also tells what must stand beside the anchor, so that most rules that do not match are
-/// passed over without a look at the rule.
+/// The table is open-addressing with linear probing, at most half full; a slot holds the record, where its rules
+/// begin in `postings`, and at which distances these need another record. `pairs` has a bit for each pair of an anchor and
+/// such a neighbour: the rules of an anchor are looked at when one of its neighbours there may be one of theirs. A posting
+/// says which it is, so that of these rules most that do not match are passed over.
 struct RuleIndex: Sendable {
     private struct Compiled {
         /// Elements `start ..< start + count` of `codes`; of a trigger the item and the class.
@@ -23,7 +24,13 @@ struct RuleIndex: Sendable {
     private struct Slot {
         var record: UInt32
         var postings: Range<UInt32>
+        /// Bit d + `farthestNeighbour` for a neighbour d items after the anchor (before, where d < 0); bit
+        /// `farthestNeighbour`, the anchor's own, for a rule that needs none.
+        var distances: UInt32 = 0
     }
+
+    /// The most items between an anchor and its neighbour in a pattern.
+    private static let farthestNeighbour = Int(RuleLimits.maximumGap) + 1
 
     struct Posting {
         var rule: UInt32
@@ -46,6 +53,8 @@ struct RuleIndex: Sendable {
     private var slots: [Slot] = []
     private var shift = 0
     private var postings: [Posting] = []
+    private var pairs: [UInt64] = []
+    private var pairShift = 0
     private(set) var reach = 0
 
     init(_ rules: [Rule], classes: [PieceClass], recordCount: Int) throws(RuleError) {
@@ -110,19 +119,36 @@ struct RuleIndex: Sendable {
         shift = 32 - bits
         slots = [Slot](repeating: Slot(record: .max, postings: 0..<0), count: 1 << bits)
         starts.append(pairs.count)
+        let pairBits = max(6, Int.bitWidth - (postings.count * 16 - 1).leadingZeroBitCount)
+        pairShift = 64 - pairBits
+        self.pairs = [UInt64](repeating: 0, count: 1 << (pairBits - 6))
         for (start, end) in zip(starts, starts.dropFirst()) {
             let record = pairs[start].record
             isAnchor[Int(record / 64)] |= 1 << UInt64(record % 64)
             var slot = home(of: record)
             while !slots[slot].postings.isEmpty { slot = (slot + 1) & (slots.count - 1) }
             slots[slot] = Slot(record: record, postings: UInt32(start)..<UInt32(end))
+            for posting in postings[start..<end] { notePair(posting, of: slot) }
         }
+    }
+
+    private mutating func notePair(_ posting: Posting, of slot: Int) {
+        guard !posting.neighbour.isClass else { return slots[slot].distances |= 1 << UInt32(Self.farthestNeighbour) }
+        for distance in Int(posting.nearest)...Int(posting.farthest) {
+            slots[slot].distances |= 1 << UInt32(distance + Self.farthestNeighbour)
+        }
+        let bit = pairBit(slots[slot].record, posting.neighbour)
+        pairs[bit / 64] |= 1 << UInt64(bit % 64)
+    }
+
+    private func pairBit(_ anchor: UInt32, _ neighbour: UInt32) -> Int {
+        Int(((UInt64(anchor) << 32 | UInt64(neighbour)) &* 0x9E37_79B9_7F4A_7C15) >> UInt64(pairShift))
     }
 
     private func home(of record: UInt32) -> Int { Int((record &* 0x9E37_79B1) >> UInt32(shift)) }
 
     /// Whether any rule has this record as its anchor.
-    func isAnchor(_ record: UInt32) -> Bool { isAnchor[Int(record / 64)] >> UInt64(record % 64) & 1 == 1 }
+    private func isAnchor(_ record: UInt32) -> Bool { isAnchor[Int(record / 64)] >> UInt64(record % 64) & 1 == 1 }
 
     private func posting(_ id: Int) -> Posting {
         let rule = compiled[id]
@@ -135,14 +161,27 @@ struct RuleIndex: Sendable {
             : Posting(rule: UInt32(id), neighbour: codes[anchor - 1], nearest: -1 - Int8(gaps[anchor]), farthest: -1)
     }
 
-    /// The rules with this anchor, ascending.
-    func rules(anchoredAt record: UInt32) -> ArraySlice<Posting> {
-        guard isAnchor(record) else { return [] }
-        var slot = home(of: record)
-        while slots[slot].record != record { slot = (slot + 1) & (slots.count - 1) }
-        let range = slots[slot].postings
-        return postings[Int(range.lowerBound)..<Int(range.upperBound)]
+    /// Where the rules with the anchor at `item` are among the postings, ascending; empty when none of them can match
+    /// there.
+    func candidates(at item: Int, in records: UnsafeBufferPointer<UInt32>) -> Range<Int> {
+        guard isAnchor(records[item]) else { return 0..<0 }
+        var slot = home(of: records[item])
+        while slots[slot].record != records[item] { slot = (slot + 1) & (slots.count - 1) }
+        let range = Int(slots[slot].postings.lowerBound)..<Int(slots[slot].postings.upperBound)
+        var distances = slots[slot].distances
+        while distances != 0 {
+            let distance = distances.trailingZeroBitCount - Self.farthestNeighbour
+            distances &= distances - 1
+            if distance == 0 { return range }
+            guard records.indices.contains(item + distance) else { continue }
+            let bit = pairBit(records[item], records[item + distance])
+            if pairs[bit / 64] >> UInt64(bit % 64) & 1 == 1 { return range }
+        }
+        return 0..<0
     }
+
+    /// The posting at a place that `candidates` gave.
+    func candidate(_ place: Int) -> Posting { postings[place] }
 
     /// False when the neighbour that a rule needs is not there.
     func mayMatch(_ posting: Posting, at item: Int, in records: UnsafeBufferPointer<UInt32>) -> Bool {

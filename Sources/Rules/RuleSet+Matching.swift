@@ -29,8 +29,8 @@ extension RuleSet {
             for item in anchors {
                 fuel -= 1
                 guard fuel > 0 else { return }
-                guard index.isAnchor(body[item]) else { continue }
-                for posting in index.rules(anchoredAt: body[item]) {
+                for place in index.candidates(at: item, in: body) {
+                    let posting = index.candidate(place)
                     fuel -= 1
                     guard fuel > 0, matches.count < maximumCount else { return }
                     guard index.mayMatch(posting, at: item, in: body) else { continue }

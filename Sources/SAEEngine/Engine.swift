@@ -25,8 +25,7 @@ public struct Engine: Sendable {
     package let scorer: ResilientScorer
     private let openingGeneration: UInt64
     private let substituteGeneration: UInt64
-    /// Nil for a model without discrete rules.
-    private let annealer: Annealer?
+    private let annealer: Annealer
 
     /// Opens and checks a model file; context rules are scored on the CPU.
     public init(contentsOf path: String) throws(EngineError) {
@@ -44,7 +43,7 @@ public struct Engine: Sendable {
         scorer = ResilientScorer(model.contextRules, settings)
         openingGeneration = Self.generation(model.digest, scorer.numerics)
         substituteGeneration = Self.generation(model.digest, scorer.substituteNumerics)
-        annealer = model.phrases.isEmpty ? nil : Annealer(rules: model.phrases)
+        annealer = Annealer(rules: model.phrases)
     }
 
     /// Length of a vector.
@@ -159,8 +158,8 @@ public struct Engine: Sendable {
         workspace.stream.load(workspace.pieces)
         let count = workspace.stream.count
         guard count > 0 else { return RowOutcome(status: .noPieces, pieceCount: 0, isTruncated: false) }
-        if let annealer, temperature != .infinite {
-            anneal(&workspace.stream, annealer, using: &workspace.annealing, context: &workspace.gates)
+        if !annealer.rules.isEmpty, temperature != .infinite {
+            anneal(&workspace.stream, using: &workspace.annealing, context: &workspace.gates)
         }
         let isDirected = workspace.stream.operands.withUnsafeBufferPointer { ids in
             weigh(ids, temperature: temperature, using: &workspace.gates, into: row)
@@ -175,7 +174,7 @@ public struct Engine: Sendable {
 
     /// The discrete rules (section 6): they see the context of the pieces as they were read.
     private func anneal(
-        _ stream: inout ProgramStream, _ annealer: Annealer, using workspace: inout AnnealingWorkspace,
+        _ stream: inout ProgramStream, using workspace: inout AnnealingWorkspace,
         context memory: inout GateMemory
     ) {
         if model.phrases.contextDimensions > 0 {

@@ -179,7 +179,7 @@ struct FitLexiconCommand: ParsableCommand {
     var threads = FittingOptions().threadCount
 
     func validate() throws {
-        guard also.count % 2 == 0 else { throw ValidationError("--also takes pairs: texts, then their vectors") }
+        try TeacherPair.validate(also: also)
         guard contrasts.isEmpty || contrasts.count == 2 else {
             throw ValidationError("--contrasts takes two files: texts, then their vectors")
         }
@@ -189,10 +189,7 @@ struct FitLexiconCommand: ParsableCommand {
 
     func run() throws {
         for path in [output, checkpoint].compactMap({ $0 }) { try checkWritable(path) }
-        var inputs = ModelFit.Inputs(pairs: [TeacherPair(texts: texts, vectors: vectors, scales: scales)])
-        for index in stride(from: 0, to: also.count, by: 2) {
-            inputs.pairs.append(TeacherPair(texts: also[index], vectors: also[index + 1]))
-        }
+        var inputs = ModelFit.Inputs(pairs: TeacherPair.pairs(texts, vectors, scales: scales, also: also))
         if contrasts.count == 2 { inputs.contrasts = TeacherPair(texts: contrasts[0], vectors: contrasts[1]) }
         inputs.phrases = phrases
         inputs.basis = basis
@@ -227,6 +224,18 @@ struct FitLexiconCommand: ParsableCommand {
         options.seed = seed
         options.threadCount = threads
         return options
+    }
+}
+
+extension TeacherPair {
+    /// The pairs of a command's arguments and its `--also`.
+    static func pairs(_ texts: String, _ vectors: String, scales: String? = nil, also: [String]) -> [TeacherPair] {
+        [TeacherPair(texts: texts, vectors: vectors, scales: scales)]
+            + stride(from: 0, to: also.count, by: 2).map { TeacherPair(texts: also[$0], vectors: also[$0 + 1]) }
+    }
+
+    static func validate(also: [String]) throws {
+        guard also.count % 2 == 0 else { throw ValidationError("--also takes pairs: texts, then their vectors") }
     }
 }
 

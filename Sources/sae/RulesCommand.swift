@@ -30,8 +30,16 @@ struct MineRulesCommand: ParsableCommand {
     @Argument(help: "Texts, one a line, plain or gzip.")
     var texts: String
 
-    @Argument(help: "The teacher's vectors of these texts, of the model's length.")
+    @Argument(help: "The teacher's vectors of these texts.")
     var vectors: String
+
+    @Option(
+        parsing: .upToNextOption,
+        help: ArgumentHelp("Further texts and their vectors, in pairs; may be repeated.", valueName: "file"))
+    var also: [String] = []
+
+    @Option(help: ArgumentHelp("Projection of vectors that are wider than the model's, as for sae fit.", valueName: "npy"))
+    var basis: String?
 
     @Option(help: ArgumentHelp("Where the rules go, as text.", valueName: "file"))
     var output: String
@@ -41,9 +49,6 @@ struct MineRulesCommand: ParsableCommand {
 
     @Option(help: ArgumentHelp("Model file. (default: the one that comes with sae)", valueName: "file"))
     var model: String?
-
-    @Option(help: "Use the first so many texts.")
-    var maximum = Int.max
 
     @Option(help: "Texts that must hold a pattern.")
     var minimumCount = MiningOptions().minimumCount
@@ -57,13 +62,14 @@ struct MineRulesCommand: ParsableCommand {
     @Option(help: "Rules, before the check.")
     var maximumRules = MiningOptions().maximumRules
 
+    func validate() throws { try TeacherPair.validate(also: also) }
+
     func run() throws {
         for path in [output, phrases].compactMap({ $0 }) { try checkWritable(path) }
         let engine = try Engine(contentsOf: try model ?? ResourceLocator.model())
         Terminal.printNote("reading and embedding texts")
         let material = try MiningMaterial(
-            TeacherPair(texts: texts, vectors: vectors), engine: engine, options: FittingOptions(),
-            maximumCount: maximum)
+            TeacherPair.pairs(texts, vectors, also: also), basis: basis, engine: engine, options: FittingOptions())
         var options = MiningOptions()
         options.minimumCount = minimumCount
         options.evidence = evidence

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Changed copies of texts, for the teacher to label: they teach what one word does to a meaning.
 
-    perturb.py TEXTS OUT.txt [--count 400000] [--skip 0] [--seed 1] [--held-out 100] [--of-held-out] [--spoken]
+    perturb.py TEXTS OUT.txt [--count 400000] [--skip 0] [--seed 1] [--held-out 100] [--of-held-out] [--spoken | --rare]
 
 TEXTS is plain or .gz, one text a line. Each line of OUT is a text of 4 to 30 words with one change, drawn by the seed:
 
@@ -15,11 +15,14 @@ TEXTS is plain or .gz, one text a line. Each line of OUT is a text of 4 to 30 wo
 Lines that `sae fit --held-out` keeps aside (zlib.crc32 of the line, started with the seed, modulo 10,000, below the
 number held out) are never used, so that a fit on OUT has not seen their words; with --of-held-out they alone are,
 for `sae fit --contrasts`. With --spoken only texts of 3 to 12 words that address somebody are taken (a word of the first
-or second person, or a question mark): commands and questions are rare in prose. Same input and options, same bytes.
+or second person, or a question mark): commands and questions are rare in prose. With --rare a line is a window of 2 to 7
+words around a word, and words are drawn evenly from those that occur 3 times or more, not by how often they occur: a
+rare word is then seen often, in short company. Same input and options, same bytes.
 """
 import argparse
 import collections
 import gzip
+import itertools
 import random
 import re
 import sys
@@ -115,6 +118,29 @@ def crop(words, draw, _):
     return words[:length] if draw.random() < 0.5 else words[-length:]
 
 
+def windows(lines, draw):
+    """Endless windows around words drawn evenly, each from one of up to 64 places that stand for all of its own."""
+    places = collections.defaultdict(list)
+    counts = collections.Counter()
+    for number, line in enumerate(lines):
+        for position, word in enumerate(line.split()):
+            if not is_content(word):
+                continue
+            counts[word.lower()] += 1
+            kept = places[word.lower()]
+            if len(kept) < 64:
+                kept.append((number, position))
+            elif (place := draw.randrange(counts[word.lower()])) < 64:
+                kept[place] = (number, position)
+    words = sorted(word for word, count in counts.items() if count >= 3)
+    while True:
+        number, position = draw.choice(places[draw.choice(words)])
+        line = lines[number].split()
+        length = draw.randint(2, 7)
+        first = max(0, position - draw.randrange(length))
+        yield line[first:first + length]
+
+
 KINDS = [substitute] * 8 + [swap] * 4 + [exchange] * 2 + [negate] * 3 + [drop] * 2 + [crop]
 
 
@@ -126,7 +152,9 @@ def main():
     parser.add_argument("--skip", type=int, default=0, help="leave out so many lines first: those of an earlier run")
     parser.add_argument("--seed", type=int, default=1, help="the same as for sae fit")
     parser.add_argument("--held-out", type=int, default=100, help="of ten thousand lines, the same as for sae fit")
-    parser.add_argument("--spoken", action="store_true", help="change only short texts that address somebody")
+    kind = parser.add_mutually_exclusive_group()
+    kind.add_argument("--spoken", action="store_true", help="change only short texts that address somebody")
+    kind.add_argument("--rare", action="store_true", help="windows around words drawn evenly, instead of changes")
     parser.add_argument("--of-held-out", action="store_true", help="change the lines kept aside instead of the others")
     args = parser.parse_args()
 
@@ -137,11 +165,16 @@ def main():
     fewest, most = (3, 12) if args.spoken else (4, 30)
     if args.spoken:
         lines = [line for line in lines if is_spoken(line)]
+    draw = random.Random(args.seed)
+    if args.rare:
+        texts = itertools.islice(windows(lines, draw), args.skip, args.skip + args.count)
+        with open(args.out, "w", encoding="utf-8", newline="\n") as out:
+            out.writelines(" ".join(words) + "\n" for words in texts)
+        return 0
     counts = collections.Counter(word for line in fitted for word in line.split() if is_content(word))
     # Words draw each other with the square root of their frequency: rare enough to matter, common enough to be words.
     frequent = sorted(word for word, count in counts.items() if count >= 20)
     replacements = [word for word in frequent for _ in range(max(1, int(counts[word] ** 0.5 / 4)))]
-    draw = random.Random(args.seed)
     written = 0
     with open(args.out, "w", encoding="utf-8", newline="\n") as out:
         for attempt in range(20 * (args.skip + args.count)):
