@@ -86,8 +86,7 @@ struct Methods: Sendable {
         _ frame: Frame, into fields: inout EmbedRequestFields
     ) throws(EmbedRequestFields.Failure) {
         var failure: EmbedRequestFields.Failure?
-        frame.payload.withUnsafeBytes { bytes in
-            let message = UnsafeRawBufferPointer(rebasing: bytes[..<Int(frame.header.messageLength)])
+        frame.message.withUnsafeBytes { message in
             do throws(EmbedRequestFields.Failure) {
                 try fields.decode(message, maximumTexts: configuration.maximumTextsPerRequest)
             } catch { failure = error }
@@ -159,7 +158,7 @@ struct Methods: Sendable {
     private func texts(_ frame: Frame, _ lengths: [UInt32]) throws(Failure) -> TextBatch {
         guard !lengths.isEmpty else { throw Failure(.invalidArgument, "no text") }
         guard lengths.count <= configuration.maximumTextsPerRequest else { throw tooManyTexts }
-        guard let texts = TextBatch(bytes: Array(frame.attachment), lengths: lengths) else {
+        guard let texts = TextBatch(bytes: frame.attachment, lengths: lengths) else {
             throw Failure(.invalidArgument, "the lengths do not sum to the attachment")
         }
         return texts
