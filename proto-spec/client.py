@@ -17,7 +17,8 @@ import sys
 HEADER = struct.Struct("<4sBBHIIIII")
 TYPES = ["", "HELLO", "REQUEST", "MESSAGE", "END", "CANCEL", "CREDIT", "PING", "GOAWAY"]
 FLAGS = {"LAST": 1, "CRC": 2, "REFUSED": 4, "ACK": 8}
-METHODS = {"Embed": 1, "Similarity": 3, "Tokenize": 4, "Info": 6, "Health.Check": 10}
+METHODS = {"Embed": 1, "EmbedStream": 2, "Similarity": 3, "Tokenize": 4, "Trace": 5, "Info": 6, "Health.Check": 10,
+           "Health.Watch": 11, "Reload": 30, "Drain": 31}
 STATUS = ["OK", "CANCELLED", "UNKNOWN", "INVALID_ARGUMENT", "DEADLINE_EXCEEDED", "NOT_FOUND", "ALREADY_EXISTS",
           "PERMISSION_DENIED", "RESOURCE_EXHAUSTED", "FAILED_PRECONDITION", "ABORTED", "OUT_OF_RANGE",
           "UNIMPLEMENTED", "INTERNAL", "UNAVAILABLE", "DATA_LOSS", "UNAUTHENTICATED"]
@@ -34,6 +35,7 @@ SCHEMA = {
     "EmbedRequest": {1: ("lengths", "*u32"), 2: ("encoding", ENCODINGS), 3: ("dimensions", "u32"),
                      4: ("truncate", "bool"), 5: ("if_generation", "f64"), 6: ("want_pieces", "bool"),
                      7: ("temperature", "float")},
+    "EmbedChunk": {1: ("lengths", "*u32")},
     "EmbedResponse": {1: ("count", "u32"), 2: ("dimensions", "u32"), 3: ("encoding", ENCODINGS),
                       4: ("generation", "f64"), 5: ("errors", "*RowError"), 6: ("pieces", "*u32"),
                       7: ("truncated", "*u32"), 8: ("queue_us", "u32"), 9: ("compute_us", "u32")},
@@ -44,6 +46,8 @@ SCHEMA = {
     "TokenizeRequest": {1: ("lengths", "*u32"), 2: ("want_text", "bool"), 3: ("want_spans", "bool")},
     "TokenizeResponse": {1: ("texts", "*TextPieces"), 2: ("errors", "*RowError"), 3: ("generation", "f64")},
     "TextPieces": {1: ("ids", "*u32"), 2: ("pieces", "*bytes"), 3: ("begins", "*u32"), 4: ("ends", "*u32")},
+    "TraceRequest": {1: ("dimensions", "u32")},
+    "TraceResponse": {1: ("schema", "u32"), 2: ("generation", "f64")},
     "InfoRequest": {},
     "InfoResponse": {1: ("server", "str"), 2: ("model", "str"), 3: ("generation", "f64"),
                      4: ("generation_digest", "bytes"), 5: ("dimensions", "u32"), 6: ("vocabulary", "u32"),
@@ -52,6 +56,10 @@ SCHEMA = {
                      14: ("version_min", "u32"), 15: ("version_max", "u32")},
     "HealthCheckRequest": {1: ("service", "str")},
     "HealthCheckResponse": {1: ("status", SERVING)},
+    "ReloadRequest": {},
+    "ReloadResponse": {1: ("before", "f64"), 2: ("after", "f64"), 3: ("changed", "*str"), 4: ("needs_restart", "*str")},
+    "DrainRequest": {1: ("grace_ms", "u32")},
+    "DrainResponse": {1: ("streams", "u32"), 2: ("connections", "u32")},
 }
 
 

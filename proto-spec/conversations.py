@@ -36,6 +36,15 @@ def embed(stream, texts, crc=False, timeout=0, flags=1, **fields):
     return sae.frame("REQUEST", flags, 1, stream, timeout, message, b"".join(texts), crc)
 
 
+def stream(stream, chunks, flags=0, **fields):
+    """Opens an EmbedStream; each chunk a list of texts."""
+    opening = sae.frame("REQUEST", 0, 2, stream, 0, sae.encode("EmbedRequest", fields))
+    return opening + b"".join(
+        sae.frame("MESSAGE", flags if chunk is chunks[-1] else 0, 0, stream, 0,
+                  sae.encode("EmbedChunk", {"lengths": [len(text) for text in chunk]}), b"".join(chunk))
+        for chunk in chunks)
+
+
 def patched(data, at, value):
     return data[:at] + struct.pack("<I", value) + data[at + 4:]
 
@@ -63,6 +72,8 @@ def heard(raw):
             name = "GOAWAY %s %s" % (sae.STATUS[arg], sae.decode("GoAway", payload).get("reason", ""))
         elif name == "MESSAGE":
             name = "MESSAGE %d" % stream
+        elif name == "CREDIT":
+            continue  # when it comes is the server's choice
         words.append(name.strip())
     return words
 
@@ -78,6 +89,17 @@ CONVERSATIONS = [
      + sae.frame("REQUEST", 1, 4, 5, 0, sae.encode("TokenizeRequest", {"lengths": [5]}), b"a dog")
      + sae.frame("REQUEST", 1, 3, 7, 0, sae.encode("SimilarityRequest", {"lengths": [1, 1]}), b"ab"),
      {"HELLO", "MESSAGE 1", "MESSAGE 3", "MESSAGE 5", "MESSAGE 7"}),
+    ("a stream of three chunks", hello() + stream(1, [[b"a dog"], [b"a cat", b""], [b"x"]], flags=1),
+     ["HELLO", "MESSAGE 1", "MESSAGE 1", "MESSAGE 1", "END 1 OK"]),
+    ("a stream that ends without a chunk", hello() + stream(1, []) + sae.frame("END", stream=1), ["HELLO", "END 1 OK"]),
+    ("a stream that its client leaves", hello() + stream(1, []), ["HELLO", "END 1 CANCELLED"]),
+    ("a chunk over the window", hello() + stream(1, [[b"x" * 1048576]]), ["HELLO", "GOAWAY INTERNAL flow_control"]),
+    ("a chunk with too many texts", hello() + stream(1, [[b"x"] * 513]),
+     ["HELLO", "END 1 INVALID_ARGUMENT limits.max_chunk_texts"]),
+    ("a message after the last", hello() + stream(1, [[b"x"]], flags=1) + sae.frame("MESSAGE", stream=1),
+     ["HELLO", "GOAWAY INTERNAL bad_frame"]),
+    ("a trace", hello() + sae.frame("REQUEST", 1, 5, 1, 0, b"", b"a dog"), ["HELLO", "MESSAGE 1"]),
+    ("a trace of no text", hello() + sae.frame("REQUEST", 1, 5, 1), ["HELLO", "END 1 INVALID_ARGUMENT"]),
     ("a cancelled stream that was answered", hello() + sae.frame("REQUEST", 1, 99, 1) + sae.frame("CANCEL", stream=1),
      ["HELLO", "END 1 UNIMPLEMENTED"]),
     ("a deadline that is over", hello() + embed(1, [b"a dog"], timeout=1), ["HELLO", "END 1 DEADLINE_EXCEEDED"]),

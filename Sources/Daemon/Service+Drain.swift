@@ -10,18 +10,18 @@ extension Service {
     private static let lastWords = DispatchTimeInterval.milliseconds(1_200)
 
     /// Still serving for the lame-duck time, then refusing while what is in flight has its grace. A second call jumps
-    /// to the end.
-    package func drain() {
+    /// to the end. Without a grace of its own it has `drain.grace_ms`.
+    package func drain(grace: Duration? = nil) {
         drainQueue.async { [self] in
             switch admission.serviceState {
-            case .serving, .starting: beginDrain()
+            case .serving, .starting: beginDrain(grace ?? configuration.drainGrace)
             case .lameDuck, .draining: endDrain()
             case .stopped: break
             }
         }
     }
 
-    private func beginDrain() {
+    private func beginDrain(_ grace: Duration) {
         admission.enter(.lameDuck)
         log.write(.drainBegin)
         notifier.stopping()
@@ -31,7 +31,7 @@ extension Service {
             admission.enter(.draining)
             closeListeners()
             announce(isFinal: true)
-            drainQueue.asyncAfter(deadline: .now() + .milliseconds(configuration.drainGrace.milliseconds)) { [self] in
+            drainQueue.asyncAfter(deadline: .now() + .milliseconds(grace.milliseconds)) { [self] in
                 endDrain()
             }
             endDrainIfQuiet()

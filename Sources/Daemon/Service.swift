@@ -1,6 +1,5 @@
 import CPosix
 import Dispatch
-
 import Glibc
 import Messages
 import SwiftProtobuf
@@ -23,21 +22,20 @@ package enum Version {
 /// service.waitUntilStopped()
 /// ```
 package final class Service: Sendable {
-    let configuration: Configuration
+    let current: CurrentServing
     package let metrics: Metrics
     let log: Log
-    let wireLimits: WireLimits
     let scheduler: Scheduler
     let admission: Admission
-    let methods: Methods
     let workers: WorkerPool
-    let unopenedPerLane: Int
-    private let engine: Engine
+    let source: ReloadSource?
+    let reloadQueue = DispatchQueue(label: "sae.reload")
+    let controlQueue = DispatchQueue(label: "sae.control")
     private let onScorerFailure: @Sendable (String) -> Void
     private let laneStore = Mutex<[Lane]>([])
     private let listeners = Mutex<[Listener]>([])
     let operations = Mutex<OperationsServer?>(nil)
-    private let connectionCount = Atomic<Int>(0)
+    let connectionCount = Atomic<Int>(0)
     private let nextConnection = Atomic<UInt64>(1)
     /// What the drain waits for and with.
     let drainQueue = DispatchQueue(label: "sae.drain")
@@ -45,36 +43,36 @@ package final class Service: Sendable {
     let hasStopped = Atomic<Bool>(false)
     let stopped = DispatchSemaphore(value: 0)
     let notifier = Notifier()
+    /// Texts answered when the service manager was told last.
+    private let statusTold = Mutex<(texts: UInt64, time: UInt64)>((0, monotonicNanoseconds()))
 
-    /// Builds everything but opens nothing.
-    package init(_ configuration: Configuration, engine: Engine, log: Log, metrics: Metrics) {
-        self.configuration = configuration
-        self.engine = engine
+    /// What serves now: ask once and use that.
+    var serving: Serving { current.value }
+    var configuration: Configuration { serving.configuration }
+    var methods: Methods { Methods(serving) }
+
+    /// Builds everything but opens nothing. Without a source every reload fails.
+    package init(
+        _ configuration: Configuration, engine: Engine, log: Log, metrics: Metrics, source: ReloadSource? = nil
+    ) {
+        self.source = source
         self.log = log
         self.metrics = metrics
-        var limits = WireLimits()
-        limits.maximumFrameBytes = UInt32(configuration.maximumFrameBytes)
-        limits.maximumStreams = configuration.maximumStreamsPerConnection
-        limits.maximumControlFramesPerSecond = configuration.maximumControlFramesPerSecond
-        wireLimits = limits
         let cores = Int(sysconf(Int32(_SC_NPROCESSORS_ONLN)))
         let workerCount = configuration.workerCount == 0 ? max(cores, 1) : configuration.workerCount
-        let scheduler = Scheduler(
-            limits: .init(
-                maximumTexts: configuration.batchMaximumTexts, maximumPieces: configuration.batchMaximumPieces)
-        ) { request, code in
+        let scheduler = Scheduler(limits: .init(configuration)) { request, code in
             request.connection.complete(request, .failed(Failure(code, "the deadline has passed")))
         }
         self.scheduler = scheduler
-        admission = Admission(configuration, workerCount: workerCount, scheduler: scheduler)
-        methods = Methods(configuration, engine: engine, workerCount: workerCount)
+        current = CurrentServing(Serving(configuration, Generation(engine, number: 0), workerCount: workerCount))
+        admission = Admission(current, scheduler: scheduler)
         let onScorerFailure: @Sendable (String) -> Void = { reason in
             metrics.scorerFallbacks.add(1)
             log.write(.scorerFallback, [.reason: reason])
         }
         self.onScorerFailure = onScorerFailure
         workers = WorkerPool(
-            count: workerCount, engine: engine, scheduler: scheduler, metrics: metrics, onScorerFailure: onScorerFailure
+            count: workerCount, scheduler: scheduler, metrics: metrics, onScorerFailure: onScorerFailure
         ) { request in
             guard !request.isStopped else { return }
             do throws(Failure) {
@@ -87,13 +85,13 @@ package final class Service: Sendable {
         }
         // One I/O queue keeps about two workers fed.
         let laneCount = max(1, min(4, cores / 2))
-        unopenedPerLane = max(1, configuration.maximumUnauthenticated / laneCount)
         let lanes = (0..<laneCount).map { Lane(index: $0, service: self) }
         laneStore.withLock { $0 = lanes }
     }
 
     var lanes: [Lane] { laneStore.withLock { $0 } }
     package var ioQueueCount: Int { lanes.count }
+    var unopenedPerLane: Int { max(1, configuration.maximumUnauthenticated / lanes.count) }
 
     /// Where frames are taken: with the ports that the kernel chose.
     package var endpoints: [Endpoint] { listeners.withLock { $0.map(\.endpoint) } }
@@ -106,6 +104,7 @@ package final class Service: Sendable {
     /// - Throws: `EngineError`, `ConfigurationError` or `TransportError`; nothing stays open then.
     package func start() throws {
         notifier.status("testing the model")
+        let engine = serving.engine
         try engine.selfTest()
         if let failure = engine.takeScorerFailure() { onScorerFailure(failure) }
         let activated = try ActivatedSockets.take()
@@ -120,8 +119,24 @@ package final class Service: Sendable {
         }
         let generation = String(methods.generation, radix: 16)
         log.write(.ready, [.generation: generation])
-        notifier.ready(status: "serving generation \(generation)")
+        notifier.ready(status: status)
+        notifier.keepStatus { [weak self] in
+            guard let self, state == .serving else { return nil }
+            return status
+        }
         notifier.startWatchdog { [weak self] in self?.isAdvancing ?? false }
+    }
+
+    /// What the service manager shows.
+    var status: String {
+        let (texts, now) = ((0..<3).reduce(0) { $0 + metrics.texts[$1].value }, monotonicNanoseconds())
+        let rate = statusTold.withLock { told in
+            defer { told = (texts, now) }
+            return now > told.time ? Double(texts - told.texts) * 1e9 / Double(now - told.time) : 0
+        }
+        let connections = connectionCount.load(ordering: .relaxed)
+        let generation = String(serving.engine.generation, radix: 16)
+        return "serving generation \(generation), connections \(connections), texts a second \(Int(rate))"
     }
 
     private func open(_ activated: ActivatedSockets) throws {
@@ -162,8 +177,8 @@ package final class Service: Sendable {
         openConnections.enter()
         let isOver = connectionCount.wrappingAdd(1, ordering: .relaxed).newValue > configuration.maximumConnections
         metrics.connectionsOpened[transport.rawValue].add()
-        let peer = Self.peer(descriptor, transport)
-        log.write(.connectionOpen, [.conn: String(id), .peer: peer])
+        let peer = Peer(of: descriptor, transport)
+        log.write(.connectionOpen, [.conn: String(id), .peer: peer.name])
         lane.ioQueue.async { [self] in
             let connection = ServerConnection(
                 descriptor, id: id, transport: transport, peer: peer, lane: lane, service: self)
@@ -172,24 +187,29 @@ package final class Service: Sendable {
         }
     }
 
-    private static func peer(_ descriptor: Int32, _ transport: TransportName) -> String {
-        var pid: UInt32 = 0, uid: UInt32 = 0, gid: UInt32 = 0
-        guard transport == .unix, sae_peer_credentials(descriptor, &pid, &uid, &gid) == 0 else { return "anonymous" }
-        return "uid:\(uid)"
+    /// What the frames of a new connection must keep.
+    var wireLimits: WireLimits {
+        let configuration = configuration
+        var limits = WireLimits()
+        limits.maximumFrameBytes = UInt32(configuration.maximumFrameBytes)
+        limits.initialWindow = UInt32(min(configuration.initialWindow, configuration.maximumFrameBytes))
+        limits.maximumStreams = configuration.maximumStreamsPerConnection
+        limits.maximumStreamingStreams = configuration.maximumStreamingPerConnection
+        limits.maximumControlFramesPerSecond = configuration.maximumControlFramesPerSecond
+        return limits
     }
 
     /// What the server says of itself to a new connection.
-    func hello(connection id: UInt64) -> Sae_V1_Hello {
-        .with {
+    func hello(connection id: UInt64, to peer: Peer) -> Sae_V1_Hello {
+        let serving = serving
+        return .with {
             $0.software = "sae/\(Version.current)"
             $0.connectionID = id
-            $0.roles = ["embed", "metrics"]
-            $0.generation = methods.generation
-            $0.limits = limitsOfHello
+            $0.roles = ["embed", "metrics"] + (peer.isAdministrator ? ["admin"] : [])
+            $0.generation = serving.engine.generation
+            $0.limits = Setting.limits(of: serving.configuration)
         }
     }
-
-    private var limitsOfHello: [String: UInt64] { Setting.limits(of: configuration) }
 
     /// Every I/O queue has come round and no worker is stuck at a slice: what liveness and watchdog mean.
     package var isAdvancing: Bool {
@@ -209,70 +229,4 @@ package final class Service: Sendable {
         for listener in all { listener.close() }
     }
 
-}
-
-/// What connections report.
-extension Service {
-    func connectionClosed(_ connection: ServerConnection, reason: String) {
-        connectionCount.wrappingSubtract(1, ordering: .relaxed)
-        openConnections.leave()
-        connectionIsQuiet()
-        metrics.connectionsClosed[reason].add()
-        log.write(.connectionClose, [.conn: String(connection.id), .reason: reason])
-    }
-
-    func connectionViolated(_ connection: ServerConnection, _ reason: String) {
-        guard Metrics.protocolReasons.contains(reason) else { return }
-        metrics.protocolErrors[reason].add()
-        log.write(.protocolError, [.conn: String(connection.id), .peer: connection.peer, .reason: reason])
-    }
-
-    func slowReader(_ connection: ServerConnection) {
-        log.write(.slowReader, [.conn: String(connection.id), .peer: connection.peer])
-    }
-
-    func refused(_ failure: Failure, conn: UInt64) {
-        let limit = failure.limit.isEmpty ? "state" : failure.limit
-        metrics.refusals[limit].add()
-        log.write(.refused, [.limit: limit, .code: failure.code.name, .conn: String(conn)])
-    }
-
-    /// A call that ended with an answer from a worker.
-    func answered(_ request: Request) {
-        metrics.queueDuration.observe(request.queueMicroseconds)
-        metrics.computeDuration.observe(request.computeMicroseconds)
-        let took = ended(request.method, request.connection.transport, .ok, since: request.arrival)
-        guard took >= configuration.logSlowRequest || log.takes(.request) else { return }
-        var facts: [LogKey: String] = [
-            .conn: String(request.connection.id), .stream: String(request.stream),
-            .method: request.method.name, .texts: String(request.lengths.count),
-            .queueMicroseconds: String(request.queueMicroseconds),
-            .computeMicroseconds: String(request.computeMicroseconds),
-        ]
-        facts[.requestID] = request.connection.requestID
-        log.write(took >= configuration.logSlowRequest ? .slowRequest : .request, facts)
-    }
-
-    /// Counts a terminal frame; how long the call took.
-    @discardableResult
-    func ended(_ method: Method?, _ transport: TransportName, _ code: StatusCode, since arrival: UInt64) -> Duration {
-        let now = monotonicNanoseconds()
-        let nanoseconds = now > arrival ? now - arrival : 0
-        metrics.requestEnded(
-            method.map(MethodName.init) ?? .unknown, transport, code: Int(code.rawValue), microseconds: Int(nanoseconds / 1_000))
-        return .nanoseconds(Int64(nanoseconds))
-    }
-}
-
-extension MethodName {
-    init(_ method: Method) {
-        self =
-            switch method {
-            case .embed: .embed
-            case .similarity: .similarity
-            case .tokenize: .tokenize
-            case .info: .info
-            case .healthCheck: .healthCheck
-            }
-    }
 }

@@ -1,3 +1,4 @@
+import Bytes
 import Diagnostics
 import Dispatch
 import Glibc
@@ -8,7 +9,9 @@ extension Service {
     /// Opens the model, serves until SIGTERM or SIGINT has been obeyed, and returns. A second signal hurries.
     ///
     /// Call it from no Dispatch queue: it blocks its thread.
-    package static func run(_ configuration: Configuration, modelPath: String, environment: [String: String]) throws {
+    /// `read` gives the settings from all sources, at the start and at each reload (SIGHUP, the method Reload).
+    package static func run(environment: [String: String], read: @escaping @Sendable () throws -> Configuration) throws {
+        let configuration = try read()
         let metrics = Metrics()
         let format = LogFormat(named: configuration.logFormat, environment: environment)
         let writer = LogWriter(format: format, dropped: metrics.logEventsDropped)
@@ -19,17 +22,23 @@ extension Service {
         let scorer = ScorerSettings(
             choice: ScorerChoice(rawValue: configuration.modelScorer) ?? .auto, device: configuration.modelDevice,
             cacheDirectory: KernelCacheDirectory(environment: environment))
-        let engine = try Engine(contentsOf: modelPath, scorer: scorer)
+        let open: @Sendable (Configuration) throws -> Engine = { settings in
+            let path = settings.modelPath.isEmpty ? try ResourceLocator.model() : settings.modelPath
+            return try Engine(contentsOf: path, scorer: scorer)
+        }
+        let engine = try open(configuration)
         if let failure = engine.scorer.openingFailure {
             metrics.scorerFallbacks.add(1)
             log.write(.scorerFallback, [.reason: failure.description])
         }
-        let service = Service(lowered, engine: engine, log: log, metrics: metrics)
+        let service = Service(
+            lowered, engine: engine, log: log, metrics: metrics, source: ReloadSource(configuration: read, engine: open))
         signal(SIGPIPE, SIG_IGN)
-        let signals = [SIGTERM, SIGINT].map { number in
+        let signals = [SIGTERM, SIGINT, SIGHUP].map { number in
             signal(number, SIG_IGN)
             let source = DispatchSource.makeSignalSource(signal: number, queue: DispatchQueue(label: "sae.signal"))
-            source.setEventHandler { service.drain() }
+            // A failed reload is in the log.
+            source.setEventHandler { if number == SIGHUP { _ = try? service.reload() } else { service.drain() } }
             source.activate()
             return source
         }

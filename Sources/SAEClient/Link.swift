@@ -172,7 +172,7 @@ final class Link: @unchecked Sendable {
                     Failure(code, "the server ended the connection: \(message.reason)", retryAfter: message.retryAfterMs))
             case .close(let reason):
                 end(failure ?? ClientError(.unavailable, "the connection ended: \(reason)"))
-            case .call, .refused, .cancelled: break
+            case .call, .refused, .cancelled, .message, .halfClosed, .credited, .ended: break
             }
         }
         startWaiting()

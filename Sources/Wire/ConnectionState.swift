@@ -1,5 +1,5 @@
 package import Messages
-package import SwiftProtobuf
+import SwiftProtobuf
 
 /// What the owner of a connection does next, in order.
 package enum ConnectionAction: Sendable {
@@ -9,6 +9,14 @@ package enum ConnectionAction: Sendable {
     case opened(Sae_V1_Hello)
     /// Server: a call to answer, its stream open until `finish` is called for it.
     case call(Call)
+    /// A message of a streaming call; with the flag LAST its half ends here.
+    case message(stream: UInt32, Frame)
+    /// Server: the client's half of a streaming call has ended without a further message.
+    case halfClosed(stream: UInt32)
+    /// More may be sent on a streaming call.
+    case credited(stream: UInt32)
+    /// Client: a streaming call has ended well.
+    case ended(stream: UInt32)
     /// Server: the rules refuse a call, which was never open: its END is to be sent. The method's number is as it came.
     case refused(stream: UInt32, method: UInt16, Failure)
     /// Server: the client no longer wants the answer; the stream has ended already, and keeps its place in the
@@ -24,7 +32,7 @@ package enum ConnectionAction: Sendable {
     case close(reason: String)
 }
 
-/// One unary call as it arrived.
+/// One call as it arrived: all of a unary one, the opening of a streaming one.
 package struct Call: Sendable {
     package let stream: UInt32
     package let method: Method
@@ -48,29 +56,33 @@ package struct Call: Sendable {
 /// Server and client are its two roles (service specification, section 2).
 package struct ConnectionState: Sendable {
     package enum Role: Sendable { case server, client }
-    private enum Phase: Sendable { case awaitingHello, open, closing }
+    enum Phase: Sendable { case awaitingHello, open, closing }
 
     package static let version: UInt32 = 1
     package static let crcFeature: UInt64 = 1
 
-    private let role: Role
-    private let limits: WireLimits
-    private var phase = Phase.awaitingHello
-    private var decoder: FrameDecoder
-    private var ownHello: Sae_V1_Hello
-    private var openStreams: Set<UInt32> = []
+    let role: Role
+    let limits: WireLimits
+    var phase = Phase.awaitingHello
+    var decoder: FrameDecoder
+    var ownHello: Sae_V1_Hello
+    var openStreams: Set<UInt32> = []
+    /// Those of `openStreams` whose methods stream.
+    var windows: [UInt32: StreamWindows] = [:]
     /// Cancelled streams for which something is still computed [HTTP/2 Rapid Reset, CVE-2023-44487].
-    private var keptPlaces: Set<UInt32> = []
-    private var highestStream: UInt32 = 0
-    private var lastAcceptedStream = WireLimits.maximumStreamID
-    private var refusesStreams = false
-    private var controlTokens: Double
-    private var controlUpdated: UInt64 = 0
+    var keptPlaces: Set<UInt32> = []
+    var highestStream: UInt32 = 0
+    var lastAcceptedStream = WireLimits.maximumStreamID
+    var refusesStreams = false
+    var controlTokens: Double
+    var controlUpdated: UInt64 = 0
 
     /// True once both sides agreed on checksums.
-    package private(set) var usesCRC = false
+    package internal(set) var usesCRC = false
     /// Largest payload that the peer accepts; the least that a peer may accept until its HELLO has arrived.
-    package private(set) var peerMaximumFrameBytes = WireLimits.leastFrameBytes
+    package internal(set) var peerMaximumFrameBytes = WireLimits.leastFrameBytes
+    /// The window that the peer gives each streaming half of ours at first.
+    package internal(set) var peerInitialWindow = WireLimits.leastFrameBytes
     package var openStreamCount: Int { openStreams.count }
     package var isOpen: Bool { phase == .open }
     /// Bytes of an unfinished frame are held.
@@ -118,20 +130,40 @@ package struct ConnectionState: Sendable {
     }
 
     /// Server: true when the stream was open and its terminal frame may be sent; it ends here.
-    package mutating func finish(stream: UInt32) -> Bool { openStreams.remove(stream) != nil }
+    package mutating func finish(stream: UInt32) -> Bool {
+        windows[stream] = nil
+        return openStreams.remove(stream) != nil
+    }
+
+    /// Payload bytes that one more MESSAGE of a streaming call may have; nil when it has ended.
+    package func sendWindow(of stream: UInt32) -> Int? { windows[stream]?.sendWindow }
+
+    /// A MESSAGE with a payload of `bytes`, at most the window, goes out on a streaming call.
+    package mutating func spend(_ bytes: Int, on stream: UInt32) { windows[stream]?.send(bytes) }
+
+    /// Messages of `bytes` were consumed: the CREDIT frame to send, if one is due. `isLast` says that nothing is left to
+    /// consume.
+    package mutating func consume(_ bytes: Int, of stream: UInt32, isLast: Bool) -> [UInt8]? {
+        guard let grant = windows[stream]?.consume(bytes, isLast: isLast), grant > 0 else { return nil }
+        var header = FrameHeader(.credit, stream: stream)
+        header.argument = UInt32(grant)
+        var frame: [UInt8] = []
+        FrameEncoder.append(header, withCRC: usesCRC, to: &frame)
+        return frame
+    }
 
     /// Server: nothing of a cancelled stream is left; its place may go to another.
     package mutating func release(stream: UInt32) { keptPlaces.remove(stream) }
 
     /// Server: a later request gets UNAVAILABLE and REFUSED; the bytes are a GOAWAY that says so.
-    package mutating func drain(isFinal: Bool) -> [UInt8] {
+    package mutating func drain(isFinal: Bool, reason: String = "draining") -> [UInt8] {
         if isFinal {
             refusesStreams = true
             lastAcceptedStream = highestStream
         }
         var message = Sae_V1_GoAway()
         message.lastStreamID = lastAcceptedStream
-        message.reason = "draining"
+        message.reason = reason
         return encoded(.goAway, .ok, message)
     }
 
@@ -141,6 +173,7 @@ package struct ConnectionState: Sendable {
     ) -> [ConnectionAction] {
         phase = .closing
         openStreams.removeAll()
+        windows.removeAll()
         // Nothing is heard any more: what has come of a frame need not be held.
         decoder = FrameDecoder(maximumFrameBytes: limits.maximumFrameBytes)
         var message = Sae_V1_GoAway()
@@ -151,17 +184,26 @@ package struct ConnectionState: Sendable {
         return role == .server ? [.send(bytes), .close(reason: reason)] : [.close(reason: reason)]
     }
 
-    /// Client: opens a stream for a call; nil when the ids are used up or the server is going away.
-    package mutating func openStream() -> UInt32? {
+    /// Client: opens a stream for a call, of a method that streams or not; nil when the ids are used up or the server is
+    /// going away.
+    package mutating func openStream(_ shape: Method.Shape = .unary) -> UInt32? {
         guard phase == .open, !refusesStreams, highestStream < WireLimits.maximumStreamID else { return nil }
         highestStream += highestStream == 0 ? 1 : 2
         openStreams.insert(highestStream)
+        if shape != .unary {
+            windows[highestStream] = StreamWindows(own: limits.initialWindow, peer: peerInitialWindow)
+        }
         return highestStream
     }
 
-    /// An END frame for a call that is not answered.
-    package static func encodedEnd(stream: UInt32, _ failure: Failure, withCRC: Bool) -> [UInt8] {
+    /// An END frame for a call that is not answered, or without a failure for a streaming one that has ended well.
+    package static func encodedEnd(stream: UInt32, _ failure: Failure?, withCRC: Bool) -> [UInt8] {
         var header = FrameHeader(.end, stream: stream)
+        guard let failure else {
+            var bytes: [UInt8] = []
+            FrameEncoder.append(header, withCRC: withCRC, to: &bytes)
+            return bytes
+        }
         header.argument = failure.code.rawValue
         if failure.isRefused { header.flags.insert(.refused) }
         var status = Sae_V1_Status()
@@ -191,7 +233,7 @@ package struct ConnectionState: Sendable {
 }
 
 extension ConnectionState {
-    private mutating func receive(
+    mutating func receive(
         _ frame: Frame, now: UInt64, into actions: inout [ConnectionAction]
     ) throws(Violation) {
         guard phase == .open else {
@@ -214,7 +256,7 @@ extension ConnectionState {
         }
     }
 
-    private mutating func receiveHello(
+    mutating func receiveHello(
         _ frame: Frame, into actions: inout [ConnectionAction]
     ) throws(Violation) {
         guard let hello = parsed(Sae_V1_Hello.self, frame), frame.attachment.isEmpty,
@@ -230,133 +272,12 @@ extension ConnectionState {
         decoder.requiresCRC = usesCRC
         decoder.isOpening = false
         peerMaximumFrameBytes = hello.maxFrameBytes
+        peerInitialWindow = hello.initialWindow
         phase = .open
         actions.append(.opened(hello))
     }
 
-    private mutating func receiveFromClient(
-        _ frame: Frame, now: UInt64, into actions: inout [ConnectionAction]
-    ) throws(Violation) {
-        let stream = frame.header.stream
-        switch frame.header.type {
-        case .request: try receiveRequest(frame, into: &actions)
-        case .cancel, .credit:
-            try spendControl(now: now)
-            guard stream <= highestStream else { throw .badFrame }
-            guard openStreams.contains(stream) else { return }
-            // No unary method has a half that takes credit.
-            guard frame.header.type == .cancel else { throw .badFrame }
-            openStreams.remove(stream)
-            keptPlaces.insert(stream)
-            actions.append(.cancelled(stream: stream))
-            let failure = Failure(.cancelled, "cancelled by the client")
-            actions.append(.send(Self.encodedEnd(stream: stream, failure, withCRC: usesCRC)))
-        case .message, .end:
-            if frame.payloadCount == 0 && frame.header.type == .message { try spendControl(now: now) }
-            if frame.header.type == .end, frame.header.argument != 0 || frame.payloadCount > 0
-                || frame.header.flags.contains(.refused)
-            { throw .badFrame }
-            // Every method is unary, so the REQUEST was the client's whole half; what follows an answered or
-            // refused call is read and dropped.
-            guard stream <= highestStream, !openStreams.contains(stream) else { throw .badFrame }
-        default: throw .badFrame
-        }
-    }
-
-    private mutating func receiveRequest(
-        _ frame: Frame, into actions: inout [ConnectionAction]
-    ) throws(Violation) {
-        let header = frame.header
-        try admitStreamID(header.stream)
-        guard !refusesStreams else {
-            let failure = Failure(.unavailable, "the server is draining", isRefused: true)
-            return actions.append(refused(header, failure))
-        }
-        guard let method = Method(rawValue: header.method) else {
-            return actions.append(refused(header, Failure(.unimplemented, "unknown method \(header.method)")))
-        }
-        guard header.flags.contains(.last) else {
-            let failure = Failure(.unimplemented, "\(method.name) is unary: its REQUEST needs the flag LAST")
-            return actions.append(refused(header, failure))
-        }
-        guard openStreams.count + keptPlaces.count < limits.maximumStreams else {
-            let failure = Failure(
-                .resourceExhausted, "too many open streams", limit: "limits.max_streams_per_connection",
-                value: UInt64(limits.maximumStreams), isRefused: true)
-            return actions.append(refused(header, failure))
-        }
-        openStreams.insert(header.stream)
-        actions.append(
-            .call(
-                Call(
-                    stream: header.stream, method: method, timeoutMicroseconds: header.argument, frame: frame,
-                    usesCRC: usesCRC)))
-    }
-
-    private mutating func refuseOversized(
-        _ header: FrameHeader, into actions: inout [ConnectionAction]
-    ) throws(Violation) {
-        guard phase == .open, role == .server else { throw .badFrame }
-        try admitStreamID(header.stream)
-        let failure = Failure(
-            .invalidArgument, "the request's payload of \(header.payloadLength) bytes is over the limit",
-            limit: "limits.max_frame_bytes", value: UInt64(limits.maximumFrameBytes))
-        actions.append(refused(header, failure))
-    }
-
-    /// A new stream id is larger than any before.
-    private mutating func admitStreamID(_ stream: UInt32) throws(Violation) {
-        guard stream > highestStream else { throw .badFrame }
-        highestStream = stream
-    }
-
-    private mutating func receiveFromServer(
-        _ frame: Frame, into actions: inout [ConnectionAction]
-    ) throws(Violation) {
-        let stream = frame.header.stream
-        guard stream <= highestStream else { throw .badFrame }
-        switch frame.header.type {
-        case .message:
-            guard frame.header.flags.contains(.last) else { throw .badFrame }
-            if openStreams.remove(stream) != nil { actions.append(.answer(frame)) }
-        case .end:
-            guard let status = parsed(Sae_V1_Status.self, frame) else { throw .badFrame }
-            guard openStreams.remove(stream) != nil else { return }
-            let failure = Failure(
-                StatusCode(rawValue: frame.header.argument) ?? .unknown, status.message, limit: status.limit,
-                value: status.limitValue, retryAfter: status.retryAfterMs,
-                isRefused: frame.header.flags.contains(.refused))
-            actions.append(.failed(stream: stream, failure))
-        case .credit: return
-        default: throw .badFrame
-        }
-    }
-
-    private mutating func receiveGoAway(
-        _ frame: Frame, into actions: inout [ConnectionAction]
-    ) throws(Violation) {
-        guard role == .client else {
-            // A client says GOAWAY before it closes; its open calls are still answered.
-            guard frame.header.argument == 0 else { throw .badFrame }
-            return
-        }
-        guard let message = parsed(Sae_V1_GoAway.self, frame) else { throw .badFrame }
-        let code = StatusCode(rawValue: frame.header.argument) ?? .unknown
-        refusesStreams = true
-        if code != .ok { phase = .closing }
-        let lost = openStreams.filter { code != .ok || $0 > message.lastStreamID }.sorted()
-        actions.append(.goAway(code, message))
-        for stream in lost {
-            openStreams.remove(stream)
-            let failure = Failure(
-                code == .ok ? .unavailable : code, "the server went away: \(message.reason)",
-                retryAfter: message.retryAfterMs, isRefused: stream > message.lastStreamID)
-            actions.append(.failed(stream: stream, failure))
-        }
-        if code != .ok { actions.append(.close(reason: message.reason)) }
-    }
-
-    private mutating func receivePing(
+    mutating func receivePing(
         _ frame: Frame, now: UInt64, into actions: inout [ConnectionAction]
     ) throws(Violation) {
         if role == .server { try spendControl(now: now) }
@@ -369,7 +290,7 @@ extension ConnectionState {
     }
 
     /// Token bucket over the frames that cost the sender nothing.
-    private mutating func spendControl(now: UInt64) throws(Violation) {
+    mutating func spendControl(now: UInt64) throws(Violation) {
         let rate = Double(limits.maximumControlFramesPerSecond)
         if controlUpdated != 0, now > controlUpdated {
             controlTokens = min(5 * rate, controlTokens + rate * Double(now - controlUpdated) * 1e-9)
@@ -379,17 +300,17 @@ extension ConnectionState {
         if controlTokens < 0 { throw .controlFlood }
     }
 
-    private func refused(_ header: FrameHeader, _ failure: Failure) -> ConnectionAction {
+    func refused(_ header: FrameHeader, _ failure: Failure) -> ConnectionAction {
         .refused(stream: header.stream, method: header.method, failure)
     }
 
-    private func encodedHello() -> [UInt8] {
+    func encodedHello() -> [UInt8] {
         var bytes: [UInt8] = []
         FrameEncoder.append(FrameHeader(.hello), message: wireBytes(ownHello), withCRC: false, to: &bytes)
         return bytes
     }
 
-    private func encoded(_ type: FrameType, _ code: StatusCode, _ message: some Message) -> [UInt8] {
+    func encoded(_ type: FrameType, _ code: StatusCode, _ message: some Message) -> [UInt8] {
         var header = FrameHeader(type)
         header.argument = code.rawValue
         var bytes: [UInt8] = []
@@ -397,20 +318,5 @@ extension ConnectionState {
         return bytes
     }
 
-    private func parsed<M: Message>(_: M.Type, _ frame: Frame) -> M? { wireMessage(M.self, frame.message) }
-}
-
-/// The bytes of a message. None of ours has a required field, so encoding cannot fail.
-package func wireBytes(_ message: some Message) -> [UInt8] {
-    guard let bytes: [UInt8] = try? message.serializedBytes() else {
-        preconditionFailure("a proto3 message always serialises")
-    }
-    return bytes
-}
-
-/// The message in `bytes`, or nil when they are not one. Nesting is limited to 16.
-package func wireMessage<M: Message>(_: M.Type, _ bytes: some Collection<UInt8>) -> M? {
-    var options = BinaryDecodingOptions()
-    options.messageDepthLimit = 16
-    return try? M(serializedBytes: Array(bytes), options: options)
+    func parsed<M: Message>(_: M.Type, _ frame: Frame) -> M? { wireMessage(M.self, frame.message) }
 }

@@ -6,6 +6,8 @@ package struct WireLimits: Sendable {
     package var initialWindow: UInt32 = 1_048_576
     /// Open streams a connection (`limits.max_streams_per_connection`).
     package var maximumStreams = 128
+    /// Of which of streaming methods (`limits.max_streaming_per_connection`).
+    package var maximumStreamingStreams = 8
     /// CANCEL, CREDIT, PING and empty MESSAGE frames a second, averaged over a burst of five seconds
     /// (`limits.max_control_frames_per_s`).
     package var maximumControlFramesPerSecond = 1000

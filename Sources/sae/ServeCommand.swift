@@ -31,9 +31,12 @@ struct ServeCommand: ParsableCommand {
             print(loaded.listing, terminator: "")
             return
         }
-        let given = loaded.configuration.modelPath
-        let path = given.isEmpty ? try ResourceLocator.model() : given
-        try Service.run(loaded.configuration, modelPath: path, environment: environment)
+        let arguments = settings
+        try Service.run(environment: environment) {
+            let configuration = try LoadedConfiguration(arguments: arguments, environment: environment).configuration
+            try configuration.validate()
+            return configuration
+        }
     }
 
     private static var settingsHelp: String {

@@ -18,6 +18,8 @@ final class ServiceFixture: Sendable {
     let tcpEndpoint: String
     let folder: TemporaryFolder
     private let lines: Mutex<[String]>.Box
+    /// What a reload reads as the settings; at first those of the start.
+    let readings: Mutex<@Sendable () throws -> Configuration>.Box
 
     /// `configure` changes settings before the start, `prepare` what the engine is in; the log level is debug.
     init(
@@ -45,8 +47,16 @@ final class ServiceFixture: Sendable {
         let writer = LogWriter(dropped: metrics.logEventsDropped) { record in
             lines.mutex.withLock { $0.append(record.json) }
         }
+        let written = Mutex<(@Sendable () throws -> Configuration)>.Box { [configuration] in configuration }
+        readings = written
+        let model = folder.path("tiny.sae")
         service = Service(
-            configuration, engine: engine, log: Log(writer, levelNamed: "debug"), metrics: metrics)
+            configuration, engine: engine, log: Log(writer, levelNamed: "debug"), metrics: metrics,
+            source: ReloadSource(
+                configuration: { try written.mutex.withLock { $0 }() },
+                engine: { _ in
+                    try Engine(contentsOf: model, scorer: ScorerSettings(choice: scorer, cacheDirectory: cache))
+                }))
         try service.start()
         unixEndpoint = "unix:\(configuration.listenUnix)"
         tcpEndpoint = service.endpoints.map(\.description).first { $0.hasPrefix("tcp:") } ?? ""
@@ -56,6 +66,14 @@ final class ServiceFixture: Sendable {
         service.drain()
         service.drain()
         service.waitUntilStopped()
+    }
+
+    /// Puts a model in the place of the one that serves, which a reload then reads; its vectors are other ones.
+    /// Returns an engine of it.
+    func writeModel(named name: String) throws -> Engine {
+        let path = folder.path("tiny.sae")
+        try TinyModel.contents(named: name).write(to: path)
+        return try Engine(contentsOf: path)
     }
 
     /// Everything logged so far, as JSON lines.

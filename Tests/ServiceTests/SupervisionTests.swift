@@ -112,6 +112,25 @@ import Wire
         #expect(!FileManager.default.fileExists(atPath: daemon.folder.path("s")), "the socket file is removed")
     }
 
+    @Test func `SIGHUP brings another model, and a connection goes on`() async throws {
+        let daemon = try Daemon(Self.quiet)
+        _ = try await daemon.notifications(upTo: "READY=1")
+        let client = try await Client(connectingTo: daemon.socket)
+        let before = try await client.embed(["a dog"])
+        try TinyModel.contents(named: "second").write(to: daemon.folder.path("tiny.sae"))
+        kill(daemon.process.processIdentifier, SIGHUP)
+        let told = try await daemon.notifications(upTo: "READY=1")
+        #expect(told.contains("RELOADING=1") && told.contains { $0.hasPrefix("MONOTONIC_USEC=") }, "\(told)")
+        let after = try await client.embed(["a dog"])
+        #expect(after.generation != before.generation && after.vectors != before.vectors)
+        try Data("broken".utf8).write(to: URL(fileURLWithPath: daemon.folder.path("new")))
+        try #require(rename(daemon.folder.path("new"), daemon.folder.path("tiny.sae")) == 0)
+        kill(daemon.process.processIdentifier, SIGHUP)
+        _ = try await daemon.notifications(upTo: "READY=1")
+        #expect(try await client.embed(["a dog"]).generation == after.generation)
+        #expect(daemon.errors.contains("reload_failed"))
+    }
+
     @Test func `a model that gives a wrong vector is not ready`() async throws {
         let folder = try TemporaryFolder()
         var contents = TinyModel.contents

@@ -71,6 +71,18 @@ package enum TinyModel {
         return contents
     }()
 
+    /// The model under another name and with weaker lifts, so that its vectors differ.
+    package static func contents(named name: String) throws -> ModelContents {
+        var contents = contents
+        contents.name = name
+        var random = SeededRandom(seed: UInt64(name.utf8.reduce(7) { $0 &* 31 &+ Int($1) }))
+        let count = (shape.couplingCount + shape.ruleCount) * dimensions
+        contents.lifts = QuantizedRows(
+            quantizing: (0..<count).map { _ in Float.random(in: -0.5...0.5, using: &random) }, dimensions: dimensions)
+        try Engine.recordSelfTest("The cat watches the river.", in: &contents)
+        return contents
+    }
+
     /// The model, opened from a file of its own.
     package static func open() throws -> Model {
         let folder = try TemporaryFolder()

@@ -100,7 +100,7 @@ func littleEndian(_ values: [Float]) -> [UInt8] {
 }
 
 extension GoldenFrame {
-    static let all: [GoldenFrame] = opening + embedding + answers + others
+    static let all: [GoldenFrame] = opening + embedding + answers + others + streams
 
     private static let generation: UInt64 = 0x0123_4567_89ab_cdef
 
@@ -326,5 +326,56 @@ extension GoldenFrame {
         GoldenFrame(
             "health-check-answer", "it does", from: "server", .message, flags: .last, stream: 1,
             message: Sae_V1_HealthCheckResponse.with { $0.status = .serving }),
+    ]
+
+    private static let streams = [
+        GoldenFrame(
+            "embedstream-open", "a stream of all dimensions as int8", from: "client", .request, method: .embedStream,
+            stream: 1, message: Sae_V1_EmbedRequest.with { $0.encoding = .int8 }),
+        GoldenFrame(
+            "embedstream-chunk", "its last chunk: two texts", from: "client", .message, flags: .last, stream: 1,
+            message: Sae_V1_EmbedChunk.with { $0.lengths = [5, 5] }, attachment: Array("a doga cat".utf8)),
+        GoldenFrame(
+            "embedstream-answer", "the vectors of a chunk: one text, two dimensions", from: "server", .message, stream: 1,
+            message: Sae_V1_EmbedResponse.with {
+                $0.count = 1
+                $0.dimensions = 2
+                $0.generation = generation
+            }, attachment: littleEndian([0.6, 0.8])),
+        GoldenFrame(
+            "embedstream-end", "all chunks are answered", from: "server", .end, stream: 1),
+        GoldenFrame(
+            "trace", "how does it become its vector?", from: "client", .request, flags: .last, method: .trace, stream: 1,
+            attachment: Array("a dog".utf8)),
+        GoldenFrame(
+            "trace-answer", "the attachment is JSON of schema 1", from: "server", .message, flags: .last, stream: 1,
+            message: Sae_V1_TraceResponse.with {
+                $0.schema = 1
+                $0.generation = generation
+            }, attachment: Array("{}".utf8)),
+        GoldenFrame(
+            "health-watch", "tell me of the daemon's health", from: "client", .request, flags: .last,
+            method: .healthWatch, stream: 3),
+        GoldenFrame(
+            "health-watch-answer", "it does not serve any more", from: "server", .message, stream: 3,
+            message: Sae_V1_HealthCheckResponse.with { $0.status = .notServing }),
+        GoldenFrame(
+            "reload-answer", "another generation serves; a limit is new, a setting waits for a restart", from: "server", .message,
+            flags: .last, stream: 5,
+            message: Sae_V1_ReloadResponse.with {
+                $0.before = generation
+                $0.after = generation + 1
+                $0.changed = ["limits.max_text_bytes"]
+                $0.needsRestart = ["workers.count"]
+            }),
+        GoldenFrame(
+            "drain", "stop, with ten seconds for what is under way", from: "client", .request, flags: .last, method: .drain,
+            stream: 7, message: Sae_V1_DrainRequest.with { $0.graceMs = 10_000 }),
+        GoldenFrame(
+            "drain-answer", "two streams on one connection were open", from: "server", .message, flags: .last, stream: 7,
+            message: Sae_V1_DrainResponse.with {
+                $0.streams = 2
+                $0.connections = 1
+            }),
     ]
 }

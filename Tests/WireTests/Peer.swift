@@ -36,6 +36,11 @@ struct Peer {
         case .call(let call): ["call \(call.stream) \(call.method.name)"]
         case .refused(let stream, _, let failure):
             sentFrames(ConnectionState.encodedEnd(stream: stream, failure, withCRC: state.usesCRC)).map { "send \($0)" }
+        case .message(let stream, let frame):
+            ["message \(stream) \(frame.payloadCount)\(frame.header.flags.contains(.last) ? " last" : "")"]
+        case .halfClosed(let stream): ["half-closed \(stream)"]
+        case .credited(let stream): ["credited \(stream) \(state.sendWindow(of: stream) ?? -1)"]
+        case .ended(let stream): ["ended \(stream)"]
         case .cancelled(let stream): ["cancelled \(stream)"]
         case .answer(let frame): ["answer \(frame.header.stream)"]
         case .failed(let stream, let failure): ["failed \(stream) \(failure.code.name)\(failure.isRefused ? " refused" : "")"]

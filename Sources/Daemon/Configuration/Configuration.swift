@@ -19,13 +19,17 @@ package struct Configuration: Sendable, Equatable {
     package var workerCount = 0
 
     package var maximumFrameBytes = 4_194_304
+    package var initialWindow = 1_048_576
     package var maximumTextsPerRequest = 2_048
+    package var maximumChunkTexts = 512
     package var maximumTextBytes = 65_536
     package var maximumPiecesPerText = 16_384
     package var maximumSimilarityCells = 262_144
+    package var maximumTraceBytes = 16_384
     package var maximumConnections = 16_384
     package var maximumUnauthenticated = 1_024
     package var maximumStreamsPerConnection = 128
+    package var maximumStreamingPerConnection = 8
     package var maximumConnectionOutputBytes = 16_777_216
     package var maximumBufferBytes = 134_217_728
     package var maximumControlFramesPerSecond = 1_000

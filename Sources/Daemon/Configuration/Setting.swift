@@ -19,6 +19,15 @@ package struct Setting: Sendable {
     package let kind: Kind
     package let meaning: String
 
+    /// True when a reload puts a new value in force; the others are read at the start only.
+    package var isReloadable: Bool { !Self.fixed.contains(key) }
+
+    /// What listeners, threads, scorers and the handshakes of open connections were made with.
+    private static let fixed: Set = [
+        "config", "model.scorer", "model.device", "listen.tcp", "listen.unix", "listen.unix_mode", "http.listen", "workers.count",
+        "limits.max_frame_bytes", "limits.initial_window", "log.format",
+    ]
+
     init(_ key: String, flag: String? = nil, _ kind: Kind, _ meaning: String) {
         self.key = key
         self.flag = flag ?? "--" + Setting.dashed(key)
@@ -42,6 +51,15 @@ package struct Setting: Sendable {
         case .integer(let field, _): String(configuration[keyPath: field])
         case .octal(let field, _): "\"0" + String(configuration[keyPath: field], radix: 8) + "\""
         case .milliseconds(let field, _): String(configuration[keyPath: field].milliseconds)
+        }
+    }
+
+    /// Gives `target` the value that `source` has.
+    func copy(from source: Configuration, to target: inout Configuration) {
+        switch kind {
+        case .text(let field), .choice(let field, _): target[keyPath: field] = source[keyPath: field]
+        case .integer(let field, _), .octal(let field, _): target[keyPath: field] = source[keyPath: field]
+        case .milliseconds(let field, _): target[keyPath: field] = source[keyPath: field]
         }
     }
 
@@ -113,9 +131,11 @@ extension Setting {
             "workers.count", flag: "--workers", .integer(\.workerCount, 0...1_024),
             "worker threads; 0: one for each core"),
         Setting("limits.max_frame_bytes", .integer(\.maximumFrameBytes, bytes), "largest payload accepted"),
+        Setting("limits.initial_window", .integer(\.initialWindow, bytes), "window of each half of a streaming call"),
         Setting(
             "limits.max_texts_per_request", .integer(\.maximumTextsPerRequest, 1...1_048_576),
             "texts in one request"),
+        Setting("limits.max_chunk_texts", .integer(\.maximumChunkTexts, 1...1_048_576), "texts in one EmbedStream chunk"),
         Setting("limits.max_text_bytes", .integer(\.maximumTextBytes, 1...67_108_864), "bytes of one text"),
         Setting(
             "limits.max_pieces_per_text", .integer(\.maximumPiecesPerText, 1...16_777_216),
@@ -123,6 +143,7 @@ extension Setting {
         Setting(
             "limits.max_similarity_cells", .integer(\.maximumSimilarityCells, 1...16_777_216),
             "rows x columns of a similarity matrix"),
+        Setting("limits.max_trace_bytes", .integer(\.maximumTraceBytes, 1...1_048_576), "bytes of a traced text"),
         Setting(
             "limits.max_connections", flag: "--max-connections",
             .integer(\.maximumConnections, 1...1_048_576), "open connections, HTTP included"),
@@ -132,6 +153,9 @@ extension Setting {
         Setting(
             "limits.max_streams_per_connection", .integer(\.maximumStreamsPerConnection, 1...65_536),
             "open streams of a connection"),
+        Setting(
+            "limits.max_streaming_per_connection", .integer(\.maximumStreamingPerConnection, 1...65_536),
+            "of which streaming calls"),
         Setting(
             "limits.max_connection_output_bytes", .integer(\.maximumConnectionOutputBytes, 65_536...1 << 32),
             "answers reserved for one connection"),

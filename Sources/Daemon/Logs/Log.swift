@@ -11,9 +11,13 @@ package final class Log: Sendable {
     }
 
     private let logger: Logger
+    private let level: Atomic<Int>
     private let windows: [Mutex<Window>.Holder]
 
     package init(_ logger: Logger) {
+        level = Atomic(Self.rank(logger.logLevel))
+        var logger = logger
+        logger.logLevel = .trace
         self.logger = logger
         windows = Event.allCases.map { _ in Mutex<Window>.Holder(Window()) }
     }
@@ -25,7 +29,14 @@ package final class Log: Sendable {
     }
 
     /// True when `event` would be written: lets a caller leave out costly facts.
-    package func takes(_ event: Event) -> Bool { event.level >= logger.logLevel }
+    package func takes(_ event: Event) -> Bool { Self.rank(event.level) >= level.load(ordering: .relaxed) }
+
+    /// From now on only events of that level and above are written.
+    package func setLevel(named name: String) {
+        if let level = Logger.Level(rawValue: name) { self.level.store(Self.rank(level), ordering: .relaxed) }
+    }
+
+    private static func rank(_ level: Logger.Level) -> Int { Logger.Level.allCases.firstIndex(of: level) ?? 0 }
 
     package func write(_ event: Event, _ facts: [LogKey: String] = [:]) {
         guard takes(event) else { return }

@@ -3,7 +3,9 @@ import Logging
 /// Every event that the daemon logs, with its level. The message is the event's own static text; facts are
 /// metadata, under the keys of `LogKey`. A user's text is neither.
 package enum Event: String, CaseIterable, Sendable {
-    case startup, listen, ready
+    case startup, listen, ready, reload
+    case generationChanged = "generation_changed"
+    case reloadFailed = "reload_failed"
     case drainBegin = "drain_begin"
     case drainEnd = "drain_end"
     case shutdown
@@ -21,9 +23,9 @@ package enum Event: String, CaseIterable, Sendable {
 
     var level: Logger.Level {
         switch self {
-        case .startup, .listen, .ready, .drainBegin, .drainEnd, .shutdown: .info
+        case .startup, .listen, .ready, .reload, .generationChanged, .drainBegin, .drainEnd, .shutdown: .info
         case .refused, .slowRequest, .protocolError, .slowReader: .notice
-        case .descriptorLimit, .watchdogLag, .scorerFallback: .warning
+        case .reloadFailed, .descriptorLimit, .watchdogLag, .scorerFallback: .warning
         case .internalError: .error
         case .connectionOpen, .connectionClose, .request: .debug
         }
@@ -34,6 +36,9 @@ package enum Event: String, CaseIterable, Sendable {
         case .startup: "starting"
         case .listen: "listening"
         case .ready: "ready to serve"
+        case .reload: "settings and model read again"
+        case .generationChanged: "another generation serves"
+        case .reloadFailed: "the reload failed: everything is as it was"
         case .drainBegin: "draining"
         case .drainEnd: "drained"
         case .shutdown: "stopped"
@@ -63,7 +68,8 @@ package enum Event: String, CaseIterable, Sendable {
 
 /// The metadata keys that a record may carry.
 package enum LogKey: String, Sendable {
-    case conn, stream, method, peer, code, limit, texts, bytes, generation, reason, count, endpoint, version
+    case conn, stream, method, peer, code, limit, texts, bytes, generation, reason, count, endpoint, version, changed
+    case needsRestart = "needs_restart"
     case requestID = "request_id"
     case queueMicroseconds = "queue_us"
     case computeMicroseconds = "compute_us"

@@ -12,12 +12,12 @@ struct RowNotes: Sendable {
 
 /// Embed: every slice writes its rows, encoded, straight into the answer's buffer.
 final class EmbedCall: Request, @unchecked Sendable {
-    private let fields: EmbedRequestFields
-    private let encoding: VectorEncoding
-    private let dimensions: Int
-    private let temperature: Temperature
-    private let limits: TextLimits
-    private let output: SendBuffer
+    private let options: EmbedOptions
+    private var encoding: VectorEncoding { options.encoding }
+    private var dimensions: Int { options.dimensions }
+    private var limits: TextLimits { options.limits }
+    /// Made when the request is admitted, before any worker sees it.
+    private var output: SendBuffer?
     private let notes = Mutex(RowNotes())
     private let pieces: Mutex<[UInt32]>
 
@@ -27,26 +27,24 @@ final class EmbedCall: Request, @unchecked Sendable {
     }
 
     init(
-        _ arrived: Arrival, on connection: any RequestOwner, texts: TextBatch,
-        fields: EmbedRequestFields, encoding: VectorEncoding, dimensions: Int,
-        temperature: Temperature, limits: TextLimits
+        _ arrived: Arrival, on connection: any RequestOwner, by generation: Generation, texts: TextBatch,
+        lengths: [UInt32], options: EmbedOptions
     ) {
-        self.fields = fields
-        self.encoding = encoding
-        self.dimensions = dimensions
-        self.temperature = temperature
-        self.limits = limits
-        let count = fields.lengths.count
-        output = SendBuffer(
-            headroom: Answer.headroom, count: encoding.byteCount(rows: count, dimensions: dimensions))
-        pieces = Mutex(fields.wantPieces ? [UInt32](repeating: 0, count: count) : [])
+        self.options = options
+        let count = lengths.count
+        pieces = Mutex(options.wantPieces ? [UInt32](repeating: 0, count: count) : [])
         super.init(
-            arrived, on: connection, texts: texts, lengths: fields.lengths,
-            answerBytes: Self.answerBytes(count, encoding, dimensions))
+            arrived, on: connection, by: generation, texts: texts, lengths: lengths,
+            answerBytes: Self.answerBytes(count, options.encoding, options.dimensions))
+    }
+
+    override func prepare() {
+        output = SendBuffer(
+            headroom: Answer.headroom, count: encoding.byteCount(rows: lengths.count, dimensions: dimensions))
     }
 
     override func compute(_ range: Range<Int>, at desk: Desk) {
-        desk.embed(self, range, limits: limits, temperature: temperature) { texts, vectors, outcomes, width in
+        desk.embed(self, range, limits: limits, temperature: options.temperature) { texts, vectors, outcomes, width in
             place(vectors, width: width, at: texts.lowerBound, count: texts.count)
             note(outcomes, from: texts.lowerBound)
         }
@@ -54,8 +52,7 @@ final class EmbedCall: Request, @unchecked Sendable {
 
     /// Copies or encodes `count` rows to where they stand in the attachment.
     private func place(_ vectors: UnsafeBufferPointer<Float>, width: Int, at first: Int, count: Int) {
-        let body = output.body
-        guard let target = body.baseAddress else { return }
+        guard let target = output?.body.baseAddress else { return }
         if encoding == .float32 && width == dimensions {
             UnsafeMutableRawBufferPointer(start: target + first * width * 4, count: vectors.count * 4)
                 .copyMemory(from: UnsafeRawBufferPointer(vectors))
@@ -78,7 +75,7 @@ final class EmbedCall: Request, @unchecked Sendable {
     }
 
     private func note(_ outcomes: ArraySlice<RowOutcome>, from first: Int) {
-        if fields.wantPieces {
+        if options.wantPieces {
             pieces.withLock { pieces in
                 for (offset, outcome) in outcomes.enumerated() { pieces[first + offset] = UInt32(outcome.pieceCount) }
             }
@@ -97,7 +94,7 @@ final class EmbedCall: Request, @unchecked Sendable {
     }
 
     override func answer() throws(Failure) -> Answer {
-        let generation = try generationOfRows(wanted: fields.ifGeneration)
+        let generation = try generationOfRows(wanted: options.generation)
         let (notes, pieces) = (notes.withLock { $0 }, pieces.withLock { $0 })
         countTexts(lengths.count, notes)
         var writer = FieldWriter()

@@ -11,7 +11,8 @@ final class SimilarityCall: Request, @unchecked Sendable {
     private let dimensions: Int
     private let wantedGeneration: UInt64
     private let limits: TextLimits
-    private let vectors: SendBuffer
+    /// Made when the request is admitted, before any worker sees it.
+    private var vectors = SendBuffer(headroom: 0, count: 0)
     private let firstBad = Mutex<(index: Int, failure: Failure)?>(nil)
 
     /// Rows and columns of the matrix: the first `left` texts against the others, or all against all.
@@ -20,7 +21,7 @@ final class SimilarityCall: Request, @unchecked Sendable {
     }
 
     init(
-        _ arrived: Arrival, on connection: any RequestOwner, texts: TextBatch,
+        _ arrived: Arrival, on connection: any RequestOwner, by generation: Generation, texts: TextBatch,
         request: Sae_V1_SimilarityRequest, dimensions: Int, limits: TextLimits
     ) {
         left = Int(request.left)
@@ -28,12 +29,13 @@ final class SimilarityCall: Request, @unchecked Sendable {
         self.limits = limits
         wantedGeneration = request.ifGeneration
         let count = request.lengths.count
-        vectors = SendBuffer(headroom: 0, count: count * dimensions * 4)
         let (rows, columns) = Self.shape(count: count, left: left)
         super.init(
-            arrived, on: connection, texts: texts, lengths: request.lengths,
+            arrived, on: connection, by: generation, texts: texts, lengths: request.lengths,
             answerBytes: rows * columns * 4 + count * dimensions * 4 + 256)
     }
+
+    override func prepare() { vectors = SendBuffer(headroom: 0, count: lengths.count * dimensions * 4) }
 
     override func compute(_ range: Range<Int>, at desk: Desk) {
         desk.embed(self, range, limits: limits) { texts, rows, outcomes, width in

@@ -10,7 +10,6 @@ import Wire
 final class TokenizeCall: Request, @unchecked Sendable {
     private let wantText: Bool
     private let wantSpans: Bool
-    private let generation: UInt64
     private let limits: TextLimits
     private let peerMaximumFrameBytes: Int
     private let results: Mutex<[Sae_V1_TextPieces]>
@@ -34,17 +33,16 @@ final class TokenizeCall: Request, @unchecked Sendable {
     }
 
     init(
-        _ arrived: Arrival, on connection: any RequestOwner, texts: TextBatch,
-        request: Sae_V1_TokenizeRequest, limits: TextLimits, generation: UInt64
+        _ arrived: Arrival, on connection: any RequestOwner, by generation: Generation, texts: TextBatch,
+        request: Sae_V1_TokenizeRequest, limits: TextLimits
     ) {
         wantText = request.wantText
         wantSpans = request.wantSpans
         self.limits = limits
-        self.generation = generation
         peerMaximumFrameBytes = Int(connection.peerMaximumFrameBytes)
         results = Mutex([Sae_V1_TextPieces](repeating: .init(), count: request.lengths.count))
         super.init(
-            arrived, on: connection, texts: texts, lengths: request.lengths,
+            arrived, on: connection, by: generation, texts: texts, lengths: request.lengths,
             answerBytes: Self.answerBytes(request))
     }
 
@@ -115,7 +113,7 @@ final class TokenizeCall: Request, @unchecked Sendable {
         countTexts(lengths.count, notes)
         var response = Sae_V1_TokenizeResponse()
         response.texts = results.withLock { $0 }
-        response.generation = generation
+        response.generation = generation.engine.generation
         response.errors = notes.errors.sorted { $0.index < $1.index }.map { index, failure in
             .with {
                 $0.index = UInt32(index)

@@ -1,3 +1,5 @@
+import Synchronization
+
 /// How a request or connection came in, as the label `transport`.
 package enum TransportName: Int, CaseIterable, Sendable {
     case tcp, unix, http
@@ -13,11 +15,16 @@ package enum TransportName: Int, CaseIterable, Sendable {
 
 /// The methods served, as the label `method`.
 package enum MethodName: Int, CaseIterable, Sendable {
-    case embed, similarity, tokenize, info, healthCheck, unknown
+    case embed, embedStream, similarity, tokenize, trace, info, healthCheck, healthWatch, reload, drain, unknown
 
     package var label: String {
         switch self {
         case .embed: "Embed"
+        case .embedStream: "EmbedStream"
+        case .trace: "Trace"
+        case .healthWatch: "Health.Watch"
+        case .reload: "Reload"
+        case .drain: "Drain"
         case .similarity: "Similarity"
         case .tokenize: "Tokenize"
         case .info: "Info"
@@ -38,7 +45,7 @@ package final class Metrics: Sendable {
     ]
     static let refusalLimits = [
         "limits.max_streams_per_connection", "limits.max_connection_output_bytes", "limits.max_buffer_bytes",
-        "queue.max_texts", "queue.max_pieces", "queue.max_wait_ms", "state", "other",
+        "limits.max_streaming_per_connection", "queue.max_texts", "queue.max_pieces", "queue.max_wait_ms", "state", "other",
     ]
     static let protocolReasons = [
         "bad_magic", "bad_frame", "bad_crc", "flow_control", "frame_too_large", "frame_timeout",
@@ -72,6 +79,9 @@ package final class Metrics: Sendable {
     package let sentBytes = LabelledCounter(TransportName.allCases.map(\.label))
     package let protocolErrors = LabelledCounter(protocolReasons)
     package let logEventsDropped = Counter()
+    package let reloads = LabelledCounter(["ok", "failed"])
+    /// Unix time in seconds; 0 before the first.
+    let lastReload = Atomic<Int>(0)
 
     package init() {}
 
@@ -121,6 +131,10 @@ package final class Metrics: Sendable {
         page.labelled("sae_received_bytes_total", "transport", "Bytes received.", receivedBytes)
         page.labelled("sae_sent_bytes_total", "transport", "Bytes sent.", sentBytes)
         page.labelled("sae_protocol_errors_total", "reason", "Violations that ended a connection.", protocolErrors)
+        page.labelled("sae_reloads_total", "result", "Reloads.", reloads)
+        page.gauge(
+            "sae_last_reload_success_timestamp_seconds", "Unix time of the last reload; 0 before the first.",
+            lastReload.load(ordering: .relaxed))
         page.counter("sae_log_events_dropped_total", "Log events that found a full queue.", logEventsDropped.value)
     }
 

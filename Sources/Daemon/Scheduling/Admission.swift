@@ -21,8 +21,8 @@ package enum ServiceState: Int, Sendable {
 
 /// Accepts a call into the bounded queues, or refuses it at once with the limit that it met.
 final class Admission: Sendable {
-    private let configuration: Configuration
-    private let workerCount: Int
+    private let current: CurrentServing
+    private var configuration: Configuration { current.value.configuration }
     private let scheduler: Scheduler
     private let state = Atomic<Int>(ServiceState.starting.rawValue)
     /// Payloads, reservations and unsent output of all connections.
@@ -30,9 +30,8 @@ final class Admission: Sendable {
     /// When the buffers last were too full for something.
     private let lastShort = Atomic<UInt64>(0)
 
-    init(_ configuration: Configuration, workerCount: Int, scheduler: Scheduler) {
-        self.configuration = configuration
-        self.workerCount = workerCount
+    init(_ current: CurrentServing, scheduler: Scheduler) {
+        self.current = current
         self.scheduler = scheduler
     }
 
@@ -49,9 +48,10 @@ final class Admission: Sendable {
     private func noteShort() { lastShort.store(monotonicNanoseconds(), ordering: .relaxed) }
 
     /// What a queue of now would make a new request wait.
-    var predictedWait: Duration {
-        let load = scheduler.current
-        return .nanoseconds(Int64(Double(load.pieces) * load.nanosecondsAPiece / Double(workerCount)))
+    var predictedWait: Duration { wait(scheduler.current) }
+
+    private func wait(_ load: Scheduler.Load) -> Duration {
+        .nanoseconds(Int64(Double(load.pieces) * load.nanosecondsAPiece / Double(current.value.workerCount)))
     }
 
     /// The first check: it needs nothing but the header.
@@ -80,49 +80,55 @@ final class Admission: Sendable {
         }
     }
 
-    private func refusal(_ limit: String, _ value: Int) -> Failure {
-        let retry = min(max(predictedWait.milliseconds, 10), 1_000)
+    private func refusal(_ limit: String, _ value: Int, _ wait: Duration? = nil) -> Failure {
+        let retry = min(max((wait ?? predictedWait).milliseconds, 10), 1_000)
         return Failure(
             .resourceExhausted, "the daemon is at a limit", limit: limit, value: UInt64(value),
             retryAfter: UInt32(retry), isRefused: true)
     }
 
-    /// The checks after the stream count, in the order of the specification (section 4). On success `answerBytes` are
-    /// accounted for.
+    /// The checks after the stream count, in the order of the specification (section 4), and then the queue. On success
+    /// the request's `answerBytes` are accounted for.
     ///
     /// - Parameters:
-    ///   - answerBytes: most bytes of the answer.
     ///   - connectionBytes: answers reserved and output unsent on the same connection.
     ///   - remaining: nanoseconds to the deadline.
-    func reserve(
-        texts: Int, pieces: Int, answerBytes: Int, connectionBytes: Int, remaining: UInt64
+    func admit(
+        _ request: Request, to queue: RequestQueue, connectionBytes: Int, remaining: UInt64
     ) throws(Failure) {
+        let limits = current.value.configuration
+        let answerBytes = request.answerBytes
         try checkOutput(answerBytes: answerBytes, connectionBytes: connectionBytes)
         // Reserved first, so that two I/O queues cannot both take the last room.
         let total = buffered.wrappingAdd(answerBytes, ordering: .relaxed).newValue
         do throws(Failure) {
-            guard total <= configuration.maximumBufferBytes else {
+            guard total <= limits.maximumBufferBytes else {
                 noteShort()
-                throw refusal("limits.max_buffer_bytes", configuration.maximumBufferBytes)
+                throw refusal("limits.max_buffer_bytes", limits.maximumBufferBytes)
             }
-            try checkQueue(texts: texts, pieces: pieces, remaining: remaining)
+            let (texts, pieces) = (request.queuedTexts, request.queuedPieces)
+            try scheduler.add(request, to: queue) { load throws(Failure) in
+                try check(load, texts: texts, pieces: pieces, remaining: remaining, limits)
+            }
         } catch {
             buffered.wrappingSubtract(answerBytes, ordering: .relaxed)
             throw error
         }
     }
 
-    private func checkQueue(texts: Int, pieces: Int, remaining: UInt64) throws(Failure) {
-        let load = scheduler.current
-        guard load.texts + texts <= configuration.queueMaximumTexts else {
-            throw refusal("queue.max_texts", configuration.queueMaximumTexts)
+    /// Under the scheduler's lock, so that no other request takes the room between the check and the queue.
+    private func check(
+        _ load: Scheduler.Load, texts: Int, pieces: Int, remaining: UInt64, _ limits: Configuration
+    ) throws(Failure) {
+        let wait = wait(load)
+        guard load.texts + texts <= limits.queueMaximumTexts else {
+            throw refusal("queue.max_texts", limits.queueMaximumTexts, wait)
         }
-        guard load.pieces + pieces <= configuration.queueMaximumPieces else {
-            throw refusal("queue.max_pieces", configuration.queueMaximumPieces)
+        guard load.pieces + pieces <= limits.queueMaximumPieces else {
+            throw refusal("queue.max_pieces", limits.queueMaximumPieces, wait)
         }
-        let wait = predictedWait
-        guard wait <= configuration.queueMaximumWait, load.pieces == 0 || wait.nanoseconds < remaining else {
-            throw refusal("queue.max_wait_ms", configuration.queueMaximumWait.milliseconds)
+        guard wait <= limits.queueMaximumWait, load.pieces == 0 || wait.nanoseconds < remaining else {
+            throw refusal("queue.max_wait_ms", limits.queueMaximumWait.milliseconds, wait)
         }
     }
 }

@@ -11,6 +11,7 @@ final class Desk {
         var misses = 0
     }
 
+    private weak var generation: Generation?
     private let engine: Engine
     private var workspace: Workspace
     private var batch: EmbeddingBatch
@@ -21,13 +22,18 @@ final class Desk {
     private var cacheSeen: (hits: UInt64, misses: UInt64) = (0, 0)
 
     /// `onScorerFailure` hears once, in words, why a scorer was given up.
-    init(_ engine: Engine, onScorerFailure: @escaping @Sendable (String) -> Void) {
-        self.engine = engine
+    init(_ generation: Generation, onScorerFailure: @escaping @Sendable (String) -> Void) {
+        self.generation = generation
+        engine = generation.engine
         self.onScorerFailure = onScorerFailure
         workspace = engine.makeWorkspace()
         batch = EmbeddingBatch(dimensions: engine.dimensions)
         spans = Tokenizer(model: engine.model.pieces, cacheSlots: 4)
     }
+
+    func isFor(_ other: Generation) -> Bool { generation === other }
+    /// Nobody serves by the generation any more, and no request or stream holds it.
+    var isAbandoned: Bool { generation == nil }
 
     /// So much text, or one text, is embedded between two looks at whether anybody still waits for it: under 0.1 ms.
     private static let bytesBetweenLooks = 4_096

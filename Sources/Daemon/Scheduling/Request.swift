@@ -47,6 +47,8 @@ class Request: @unchecked Sendable {
     let method: Method
     let usesCRC: Bool
     let connection: any RequestOwner
+    /// What served when the request was admitted, and computes all of it.
+    let generation: Generation
     /// When the request was complete, and when its time is over; monotonic nanoseconds.
     let arrival: UInt64
     let deadline: UInt64
@@ -73,13 +75,14 @@ class Request: @unchecked Sendable {
     private let hasTwoGenerations = Atomic<Bool>(false)
 
     init(
-        _ arrived: Arrival, on connection: any RequestOwner, texts: TextBatch, lengths: [UInt32],
+        _ arrived: Arrival, on connection: any RequestOwner, by generation: Generation, texts: TextBatch, lengths: [UInt32],
         answerBytes: Int
     ) {
         stream = arrived.call.stream
         method = arrived.call.method
         usesCRC = arrived.call.usesCRC
         self.connection = connection
+        self.generation = generation
         arrival = arrived.time
         deadline = arrived.deadline
         self.texts = texts
@@ -88,6 +91,13 @@ class Request: @unchecked Sendable {
         heldBytes = arrived.call.frame.payloadCount + self.answerBytes
         unfinished = Atomic(lengths.count)
     }
+
+    /// Gets the memory that the answer needs, once it is reserved and before any worker sees the request.
+    func prepare() {}
+
+    /// What the request weighs in the queue's limits.
+    var queuedTexts: Int { lengths.count }
+    var queuedPieces: Int { estimatedPieceCount }
 
     /// Computes the texts of `range`, on a worker.
     func compute(_ range: Range<Int>, at desk: Desk) {}
@@ -161,9 +171,9 @@ struct Answer: Sendable {
     static let headroom = 256
 
     /// The whole frame, ready to send.
-    func frame(stream: UInt32, withCRC: Bool) -> [SendBuffer] {
+    func frame(stream: UInt32, withCRC: Bool, isLast: Bool = true) -> [SendBuffer] {
         var header = FrameHeader(.message, stream: stream)
-        header.flags = [.last]
+        if isLast { header.flags = [.last] }
         guard let attachment else {
             var bytes: [UInt8] = []
             FrameEncoder.append(header, message: message, withCRC: withCRC, to: &bytes)

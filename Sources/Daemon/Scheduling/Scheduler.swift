@@ -27,6 +27,11 @@ final class Scheduler: @unchecked Sendable {
         var maximumPieces: Int
         /// Estimated pieces that a connection's turn adds to its deficit (service section 4).
         var quantum = 2_048
+
+        init(_ configuration: Configuration) {
+            maximumTexts = configuration.batchMaximumTexts
+            maximumPieces = configuration.batchMaximumPieces
+        }
     }
 
     /// What waits now.
@@ -37,7 +42,7 @@ final class Scheduler: @unchecked Sendable {
         var idleWorkers = 0
     }
 
-    private let limits: Limits
+    private var limits: Limits
     private let onDropped: @Sendable (Request, StatusCode) -> Void
     private var lock = UnsafeMutablePointer<pthread_mutex_t>.allocate(capacity: 1)
     private var wakeup = UnsafeMutablePointer<pthread_cond_t>.allocate(capacity: 1)
@@ -60,17 +65,29 @@ final class Scheduler: @unchecked Sendable {
         lock.deallocate()
     }
 
+    /// From the next slice on.
+    func setLimits(_ limits: Limits) { locked { self.limits = limits } }
+
     /// Queued texts and pieces, and the moving average of the time a piece takes.
     var current: Load { locked { load } }
 
-    func add(_ request: Request, to queue: RequestQueue) {
-        locked {
-            queue.requests.append(request)
-            load.texts += request.lengths.count
-            load.pieces += request.estimatedPieceCount
-            activate(queue)
-            if load.idleWorkers > 0 { pthread_cond_signal(wakeup) }
-        }
+    /// Queues `request` if `check` finds nothing against it in the load of this moment: nobody else can take the same room.
+    func add(
+        _ request: Request, to queue: RequestQueue, if check: (Load) throws(Failure) -> Void
+    ) throws(Failure) {
+        pthread_mutex_lock(lock)
+        defer { pthread_mutex_unlock(lock) }
+        try check(load)
+        request.prepare()
+        append(request, to: queue)
+    }
+
+    private func append(_ request: Request, to queue: RequestQueue) {
+        queue.requests.append(request)
+        load.texts += request.lengths.count
+        load.pieces += request.estimatedPieceCount
+        activate(queue)
+        if load.idleWorkers > 0 { pthread_cond_signal(wakeup) }
     }
 
     /// Takes out of `queue` what nobody waits for any more. Slices already taken stop at their next text: false when

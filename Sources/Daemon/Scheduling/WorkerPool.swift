@@ -9,12 +9,12 @@ final class WorkerPool: Sendable {
     private let threads: [Worker]
 
     init(
-        count: Int, engine: Engine, scheduler: Scheduler, metrics: Metrics,
+        count: Int, scheduler: Scheduler, metrics: Metrics,
         onScorerFailure: @escaping @Sendable (String) -> Void, onFinished: @escaping @Sendable (Request) -> Void
     ) {
         threads = (0..<count).map { _ in
             Worker(
-                engine: engine, scheduler: scheduler, metrics: metrics, onScorerFailure: onScorerFailure,
+                scheduler: scheduler, metrics: metrics, onScorerFailure: onScorerFailure,
                 onFinished: onFinished)
         }
         for worker in threads { worker.start() }
@@ -33,7 +33,6 @@ final class WorkerPool: Sendable {
 
 /// One thread and what it needs.
 private final class Worker: Sendable {
-    private let engine: Engine
     private let scheduler: Scheduler
     private let metrics: Metrics
     private let onScorerFailure: @Sendable (String) -> Void
@@ -43,11 +42,10 @@ private final class Worker: Sendable {
     private let thread = Mutex<pthread_t?>(nil)
 
     init(
-        engine: Engine, scheduler: Scheduler, metrics: Metrics, onScorerFailure: @escaping @Sendable (String) -> Void,
+        scheduler: Scheduler, metrics: Metrics, onScorerFailure: @escaping @Sendable (String) -> Void,
         onFinished: @escaping @Sendable (Request) -> Void
     ) {
         self.onScorerFailure = onScorerFailure
-        self.engine = engine
         self.scheduler = scheduler
         self.metrics = metrics
         self.onFinished = onFinished
@@ -81,8 +79,9 @@ private final class Worker: Sendable {
     }
 
     private func run() {
-        let desk = Desk(engine, onScorerFailure: onScorerFailure)
+        var desks: [Desk] = []
         while let slice = scheduler.nextSlice() {
+            let desk = desk(for: slice.request.generation, among: &desks)
             let start = monotonicNanoseconds()
             busySince.store(start, ordering: .relaxed)
             slice.request.began(start)
@@ -98,6 +97,16 @@ private final class Worker: Sendable {
                 onFinished(slice.request)
             }
         }
+    }
+
+    /// The desk for a generation. Those of generations that nobody serves by any more are cleared away.
+    private func desk(for generation: Generation, among desks: inout [Desk]) -> Desk {
+        if let first = desks.first, first.isFor(generation) { return first }
+        desks.removeAll { $0.isAbandoned }
+        let index = desks.firstIndex { $0.isFor(generation) }
+        let desk = index.map { desks.remove(at: $0) } ?? Desk(generation, onScorerFailure: onScorerFailure)
+        desks.insert(desk, at: 0)
+        return desk
     }
 
     /// A device failed while `request` was under way: the CPU, which cannot, computes all of it. The slice in hand keeps

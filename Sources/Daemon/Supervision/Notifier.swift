@@ -1,6 +1,8 @@
 import CSystemd
 import Dispatch
+import Glibc
 import Synchronization
+import Transport
 
 /// Talks to the service manager over `NOTIFY_SOCKET`; without one, every call is nothing.
 final class Notifier: Sendable {
@@ -8,10 +10,22 @@ final class Notifier: Sendable {
     private let isPinging = Atomic<Bool>(false)
 
     func status(_ text: String) { send("STATUS=\(text)") }
+    /// The start of a reload, which `ready` ends (sd_notify(3): with the time, so that the manager can tell two apart).
+    func reloading() { send("RELOADING=1\nMONOTONIC_USEC=\(monotonicNanoseconds() / 1_000)") }
     func ready(status: String) { send("READY=1\nSTATUS=\(status)") }
 
     func stopping() {
         send("STOPPING=1\nSTATUS=draining")
+    }
+
+    /// Shows the manager, if there is one, what `text` says, every ten seconds while it says something.
+    func keepStatus(_ text: @escaping @Sendable () -> String?) {
+        guard getenv("NOTIFY_SOCKET") != nil else { return }
+        queue.asyncAfter(deadline: .now() + .seconds(10)) { [weak self] in
+            guard let self, let status = text() else { return }
+            self.status(status)
+            keepStatus(text)
+        }
     }
 
     /// Pings at a third of the watchdog's time, and only while `isAdvancing` says so.

@@ -1,0 +1,82 @@
+import Dispatch
+import Messages
+import Synchronization
+import Transport
+import Wire
+
+/// What connections report.
+extension Service {
+    func connectionClosed(_ connection: ServerConnection, reason: String) {
+        connectionCount.wrappingSubtract(1, ordering: .relaxed)
+        openConnections.leave()
+        connectionIsQuiet()
+        metrics.connectionsClosed[reason].add()
+        log.write(.connectionClose, [.conn: String(connection.id), .reason: reason])
+    }
+
+    func connectionViolated(_ connection: ServerConnection, _ reason: String) {
+        guard Metrics.protocolReasons.contains(reason) else { return }
+        metrics.protocolErrors[reason].add()
+        log.write(.protocolError, [.conn: String(connection.id), .peer: connection.peer.name, .reason: reason])
+    }
+
+    func slowReader(_ connection: ServerConnection) {
+        log.write(.slowReader, [.conn: String(connection.id), .peer: connection.peer.name])
+    }
+
+    func refused(_ failure: Failure, conn: UInt64) {
+        let limit = failure.limit.isEmpty ? "state" : failure.limit
+        metrics.refusals[limit].add()
+        log.write(.refused, [.limit: limit, .code: failure.code.name, .conn: String(conn)])
+    }
+
+    /// A call that ended with an answer from a worker.
+    func answered(_ request: Request) {
+        metrics.queueDuration.observe(request.queueMicroseconds)
+        metrics.computeDuration.observe(request.computeMicroseconds)
+        let took = ended(request.method, request.connection.transport, .ok, since: request.arrival)
+        guard took >= configuration.logSlowRequest || log.takes(.request) else { return }
+        var facts: [LogKey: String] = [
+            .conn: String(request.connection.id), .stream: String(request.stream),
+            .method: request.method.name, .texts: String(request.lengths.count),
+            .queueMicroseconds: String(request.queueMicroseconds),
+            .computeMicroseconds: String(request.computeMicroseconds),
+        ]
+        facts[.requestID] = request.connection.requestID
+        log.write(took >= configuration.logSlowRequest ? .slowRequest : .request, facts)
+    }
+
+    /// A chunk of a stream that was answered: no terminal frame, but times as of a request.
+    func chunkAnswered(_ request: Request) {
+        metrics.queueDuration.observe(request.queueMicroseconds)
+        metrics.computeDuration.observe(request.computeMicroseconds)
+    }
+
+    /// Counts a terminal frame; how long the call took.
+    @discardableResult
+    func ended(_ method: Method?, _ transport: TransportName, _ code: StatusCode, since arrival: UInt64) -> Duration {
+        let now = monotonicNanoseconds()
+        let nanoseconds = now > arrival ? now - arrival : 0
+        metrics.requestEnded(
+            method.map(MethodName.init) ?? .unknown, transport, code: Int(code.rawValue), microseconds: Int(nanoseconds / 1_000))
+        return .nanoseconds(Int64(nanoseconds))
+    }
+}
+
+extension MethodName {
+    init(_ method: Method) {
+        self =
+            switch method {
+            case .embed: .embed
+            case .embedStream: .embedStream
+            case .trace: .trace
+            case .healthWatch: .healthWatch
+            case .reload: .reload
+            case .drain: .drain
+            case .similarity: .similarity
+            case .tokenize: .tokenize
+            case .info: .info
+            case .healthCheck: .healthCheck
+            }
+    }
+}
