@@ -1,5 +1,6 @@
 import Daemon
 import Foundation
+import Models
 import SAEClient
 import SAEEngine
 import Scoring

@@ -1,6 +1,7 @@
 import Daemon
 import Messages
 import SAEEngine
+import SwiftProtobuf
 import TestPeers
 import TestSupport
 import Testing
