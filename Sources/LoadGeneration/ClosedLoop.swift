@@ -29,17 +29,19 @@ package struct ClosedLoop: Sendable {
     /// Runs over `texts` again and again, each connection from a place of its own.
     /// - Throws: the first failure of any connection.
     package func run(_ texts: [[UInt8]]) async throws(ClientError) -> Report {
-        let requests = stride(from: 0, to: texts.count, by: textsPerRequest).map {
-            Array(texts[$0..<min(texts.count, $0 + textsPerRequest)])
+        let requests = stride(from: 0, to: texts.count, by: textsPerRequest).map { first in
+            let texts = texts[first..<min(texts.count, first + textsPerRequest)]
+            return Request(bytes: Array(texts.joined()), lengths: texts.map { UInt32($0.count) })
         }
-        let start = ContinuousClock.now
         let queue = IOQueue(label: "sae.load")
+        var clients: [Client] = []
+        for _ in 0..<connections { clients.append(try await Client(connectingTo: endpoint, on: queue)) }
+        let start = ContinuousClock.now
         let results = await withTaskGroup(of: Result<Report, ClientError>.self) { group in
-            for connection in 0..<connections {
+            for (index, client) in clients.enumerated() {
                 group.addTask(executorPreference: queue) {
                     do throws(ClientError) {
-                        return .success(
-                            try await drive(requests, from: requests.count * connection / connections, start, on: queue))
+                        return .success(try await drive(client, requests, from: requests.count * index / connections, start))
                     } catch { return .failure(error) }
                 }
             }
@@ -58,15 +60,19 @@ package struct ClosedLoop: Sendable {
         return report
     }
 
+    /// Some texts, end to end.
+    private struct Request {
+        let bytes: [UInt8]
+        let lengths: [UInt32]
+    }
+
     private func drive(
-        _ requests: [[[UInt8]]], from first: Int, _ start: ContinuousClock.Instant, on queue: IOQueue
+        _ client: Client, _ requests: [Request], from first: Int, _ start: ContinuousClock.Instant
     ) async throws(ClientError) -> Report {
-        let prepared = requests.map { (bytes: Array($0.joined()), lengths: $0.map { UInt32($0.count) }) }
-        let client = try await Client(connectingTo: endpoint, on: queue)
         var report = Report()
         var next = first
         while start.duration(to: .now) < duration {
-            let request = prepared[next % prepared.count]
+            let request = requests[next % requests.count]
             next += 1
             let sent = ContinuousClock.now
             let answer = try await client.embed(bytes: request.bytes, lengths: request.lengths, as: .float32)
