@@ -136,7 +136,7 @@ struct Methods: Sendable {
             $0.vocabulary = UInt32(engine.vocabularyCount)
             $0.trainedDimensions = [UInt32(engine.dimensions)]
             $0.scorer = engine.numerics
-            $0.device = engine.numerics.hasPrefix("opencl-1:") ? String(engine.numerics.dropFirst(9)) : "cpu"
+            $0.device = engine.numerics.hasPrefix("opencl-2:") ? String(engine.numerics.dropFirst(9)) : "cpu"
             $0.workers = UInt32(workerCount)
             $0.uptimeMs = (monotonicNanoseconds() - started) / 1_000_000
             $0.state = state.label
