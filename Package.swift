@@ -84,7 +84,7 @@ let package = Package(
                 "Transport", "Wire", "Messages", "SAEEngine", "Models", "Scoring", "Tokenization", "Vectors", "Bytes", "CPosix",
                 "CSystemd", "Diagnostics", log, toml, protobuf,
             ] + http),
-        swift("LoadGeneration", ["SAEClient", "Diagnostics"]),
+        swift("LoadGeneration", ["SAEClient", "Transport", "Diagnostics"]),
         .executableTarget(
             name: "sae",
             dependencies: engineRooms + [

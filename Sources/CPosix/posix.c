@@ -2,6 +2,8 @@
 #include "CPosix.h"
 #include <errno.h>
 #include <fcntl.h>
+#include <pthread.h>
+#include <sys/epoll.h>
 #include <sys/eventfd.h>
 #include <sys/socket.h>
 
@@ -25,6 +27,40 @@ int sae_eventfd(void) {
     int descriptor = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
     return descriptor < 0 ? -errno : descriptor;
 }
+
+int sae_epoll(void) {
+    int descriptor = epoll_create1(EPOLL_CLOEXEC);
+    return descriptor < 0 ? -errno : descriptor;
+}
+
+int sae_epoll_watch(int epoll, int descriptor, uint64_t token, uint32_t interest, int watched) {
+    struct epoll_event event = {.data = {.u64 = token}};
+    if (interest & SAE_READABLE) event.events |= EPOLLIN;
+    if (interest & SAE_WRITABLE) event.events |= EPOLLOUT;
+    // A descriptor without interest would still report hang-ups, again and again.
+    int operation = !interest ? EPOLL_CTL_DEL : watched ? EPOLL_CTL_MOD : EPOLL_CTL_ADD;
+    return epoll_ctl(epoll, operation, descriptor, &event) < 0 ? -errno : 0;
+}
+
+int sae_epoll_watch_edges(int epoll, int descriptor, uint64_t token) {
+    struct epoll_event event = {.events = EPOLLIN | EPOLLET, .data = {.u64 = token}};
+    return epoll_ctl(epoll, EPOLL_CTL_ADD, descriptor, &event) < 0 ? -errno : 0;
+}
+
+int sae_epoll_wait(int epoll, struct sae_ready *ready, int count, int milliseconds) {
+    struct epoll_event events[64];
+    int found = epoll_wait(epoll, events, count < 64 ? count : 64, milliseconds);
+    if (found < 0) return errno == EINTR ? 0 : -errno;
+    for (int i = 0; i < found; i++) {
+        uint32_t seen = events[i].events;
+        ready[i].token = events[i].data.u64;
+        ready[i].readiness = (seen & (EPOLLIN | EPOLLHUP | EPOLLERR) ? SAE_READABLE : 0)
+            | (seen & (EPOLLOUT | EPOLLHUP | EPOLLERR) ? SAE_WRITABLE : 0);
+    }
+    return found;
+}
+
+void sae_name_thread(const char *name) { pthread_setname_np(pthread_self(), name); }
 
 int sae_peer_credentials(int socket, uint32_t *pid, uint32_t *uid, uint32_t *gid) {
     struct ucred credentials;

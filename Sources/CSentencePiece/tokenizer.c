@@ -7,8 +7,10 @@
 //
 // A text goes through in blocks: first all bytes to lower case, with a bit for each white space; then the ends of the
 // words from those bits; then the line of the cache for each word, fetched ahead; then the pieces. A line of the cache is
-// two slots, each a word of up to 16 bytes and 7 pieces; a new word takes the place of the one used longer ago.
+// two slots, each a word of up to 16 bytes and 7 pieces. Lines go in pairs: a word is at home in one, and when that is full
+// the one used longer ago becomes a guest in the other, where it is looked for last.
 #include "CSentencePiece.h"
+#include <stddef.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -47,7 +49,7 @@ struct sae_tokenizer {
     uint16_t edges[BLOCK + 2];
     struct {
         struct key key;
-        struct line *line;
+        size_t home;
     } found[BLOCK / 2 + 1];
 };
 
@@ -111,12 +113,6 @@ static inline uint64_t fold(const uint8_t *from, uint8_t *to) {
     return spaces;
 }
 
-static inline uint64_t hash_key(struct key key) {
-    const __uint128_t product =
-        (__uint128_t)(key.halves[0] ^ 0x9e3779b97f4a7c15u) * (key.halves[1] ^ 0xe7037ed1a0b428dbu);
-    return (uint64_t)product ^ (uint64_t)(product >> 64);
-}
-
 /// The key of a word of up to KEY_BYTES bytes, of which so many can be read.
 static inline struct key key_of(const uint8_t *word, size_t length) {
     static const uint8_t mask[2 * KEY_BYTES] = {255, 255, 255, 255, 255, 255, 255, 255,
@@ -140,17 +136,49 @@ static ptrdiff_t segment(const sae_tokenizer *t, const uint8_t *word, size_t len
     return count > MAXIMUM_IDS ? -1 : count;
 }
 
-/// Remembers a word in place of the one of its line that was used longer ago, if a slot can hold it.
-static void remember(struct line *line, struct key key, const uint32_t *ids, size_t count) {
-    if (count > SLOT_IDS) return;
-    struct slot *slot = &line->slots[!line->slots[0].last];
-    uint32_t all = 0;
-    for (size_t i = 0; i < count; i++) all |= ids[i];
-    if (all > UINT16_MAX) return;
-    for (size_t i = 0; i < count; i++) slot->ids[i] = (uint16_t)ids[i];
-    slot->key = key;
-    slot->count = (uint8_t)count;
+/// The number of the line that is a word's home.
+static inline size_t home_of(const sae_tokenizer *t, struct key key) {
+    const __uint128_t product =
+        (__uint128_t)(key.halves[0] ^ 0x9e3779b97f4a7c15u) * (key.halves[1] ^ 0xe7037ed1a0b428dbu);
+    return ((uint64_t)product ^ (uint64_t)(product >> 64)) & t->mask;
+}
+
+/// The words of two slots change places.
+static void exchange(struct slot *a, struct slot *b) {
+    uint8_t word[offsetof(struct slot, last)];
+    memcpy(word, a, sizeof word);
+    memcpy(a, b, sizeof word);
+    memcpy(b, word, sizeof word);
+}
+
+/// The slot of a line that was used longer ago, marked as the one used last.
+static struct slot *renew(struct line *line) {
     line->slots[0].last = !line->slots[0].last;
+    return &line->slots[line->slots[0].last];
+}
+
+/// A word that is a guest in the other line of its pair goes home, in exchange for one there. NULL if it is no guest.
+static const struct slot *bring_home(sae_tokenizer *t, size_t home, struct key key) {
+    struct line *other = &t->lines[home ^ 1];
+    const int not_first = differ(other->slots[0].key, key);
+    if (not_first && differ(other->slots[1].key, key)) return NULL;
+    struct slot *slot = renew(&t->lines[home]);
+    exchange(slot, &other->slots[not_first]);
+    return slot;
+}
+
+/// Remembers a word at home, if a slot can hold it. The one that makes room becomes a guest in the other line of the pair,
+/// or is forgotten if it was a guest.
+static void remember(sae_tokenizer *t, struct key key, const uint32_t *ids, size_t count) {
+    struct slot new = {.key = key, .count = (uint8_t)count};
+    if (count > SLOT_IDS) return;
+    for (size_t i = 0; i < count; i++) {
+        if (ids[i] > UINT16_MAX) return;
+        new.ids[i] = (uint16_t)ids[i];
+    }
+    const size_t home = home_of(t, key);
+    exchange(renew(&t->lines[home]), &new);
+    if (new.key.halves[0] && home_of(t, new.key) == home) exchange(renew(&t->lines[home ^ 1]), &new);
 }
 
 /// Where pieces go.
@@ -187,7 +215,7 @@ static inline int append_slot(struct output *output, const struct slot *slot) {
 enum outcome { done, full, failed };
 
 /// The pieces of a word that is longer than a key or not in the cache.
-static enum outcome miss(sae_tokenizer *t, const uint8_t *word, size_t length, struct output *output) {
+static enum outcome segment_word(sae_tokenizer *t, const uint8_t *word, size_t length, struct output *output) {
     uint32_t ids[MAXIMUM_IDS];
     for (size_t size; length; word += size, length -= size) {
         size = length;
@@ -198,10 +226,7 @@ static enum outcome miss(sae_tokenizer *t, const uint8_t *word, size_t length, s
         const ptrdiff_t count = segment(t, word, size, ids);
         t->misses++;
         if (count < 0) return failed;
-        if (size <= KEY_BYTES) {
-            const struct key key = key_of(word, size);
-            remember(&t->lines[hash_key(key) & t->mask], key, ids, (size_t)count);
-        }
+        if (size <= KEY_BYTES) remember(t, key_of(word, size), ids, (size_t)count);
         if (!append(output, ids, (size_t)count)) return full;
     }
     return done;
@@ -212,20 +237,27 @@ static enum outcome encode_words(sae_tokenizer *t, size_t words, struct output *
     for (size_t i = 0; i < words; i++) {
         const size_t begin = t->edges[2 * i], length = t->edges[2 * i + 1] - begin;
         t->found[i].key = key_of(t->folded + begin, length < KEY_BYTES ? length : KEY_BYTES);
-        t->found[i].line = &t->lines[hash_key(t->found[i].key) & t->mask];
-        __builtin_prefetch(t->found[i].line, 1);
+        t->found[i].home = home_of(t, t->found[i].key);
+        __builtin_prefetch(&t->lines[t->found[i].home], 1);
     }
     for (size_t i = 0; i < words; i++) {
         const size_t begin = t->edges[2 * i], length = t->edges[2 * i + 1] - begin;
-        struct line *line = t->found[i].line;
-        const int not_first = differ(line->slots[0].key, t->found[i].key);
+        const struct key key = t->found[i].key;
+        struct line *line = &t->lines[t->found[i].home];
+        const int not_first = differ(line->slots[0].key, key);
         const struct slot *slot = &line->slots[not_first];
-        if ((not_first && differ(line->slots[1].key, t->found[i].key)) || length > KEY_BYTES) {
-            const enum outcome outcome = miss(t, t->folded + begin, length, output);
+        if (length > KEY_BYTES) {
+            slot = NULL;
+        } else if (not_first && differ(slot->key, key)) {
+            slot = bring_home(t, t->found[i].home, key);
+        } else {
+            line->slots[0].last = (uint8_t)not_first;
+        }
+        if (!slot) {
+            const enum outcome outcome = segment_word(t, t->folded + begin, length, output);
             if (outcome != done) return outcome;
             continue;
         }
-        line->slots[0].last = (uint8_t)not_first;
         if (!append_slot(output, slot)) return full;
     }
     return done;

@@ -52,7 +52,7 @@ extension Service {
 
     private func endDrainIfQuiet() {
         guard admission.serviceState == .draining else { return }
-        if lanes.allSatisfy({ lane in lane.ioQueue.queue.sync { lane.isQuiet } }) { endDrain() }
+        if lanes.allSatisfy({ lane in lane.ioQueue.sync { lane.isQuiet } }) { endDrain() }
     }
 
     /// Ends what is left, and when the connections are gone or have had their time lets the waiting caller go.
@@ -61,7 +61,7 @@ extension Service {
         admission.enter(.stopped)
         closeListeners()
         for lane in lanes {
-            lane.ioQueue.queue.sync { lane.forEach { $0.closeForDrain() } }
+            lane.ioQueue.sync { lane.forEach { $0.closeForDrain() } }
         }
         openConnections.notify(queue: drainQueue) { [self] in stop() }
         drainQueue.asyncAfter(deadline: .now() + Self.lastWords) { [self] in stop() }
@@ -70,13 +70,13 @@ extension Service {
     private func stop() {
         guard !hasStopped.exchange(true, ordering: .relaxed) else { return }
         for lane in lanes {
-            lane.ioQueue.queue.sync { lane.forEach { $0.evict() } }
+            lane.ioQueue.sync { lane.forEach { $0.evict() } }
         }
         _ = openConnections.wait(timeout: .now() + 1)
         scheduler.stop()
         workers.join()
         // What workers said last is heard before anybody may let the service go.
-        for lane in lanes { lane.ioQueue.queue.sync {} }
+        for lane in lanes { lane.ioQueue.sync {} }
         operations.withLock { server in
             server?.close()
             server = nil

@@ -125,7 +125,7 @@ package final class Service: Sendable {
     }
 
     private func open(_ activated: ActivatedSockets) throws {
-        let acceptor = lanes[0].ioQueue.queue
+        let acceptor = lanes[0].ioQueue
         for endpoint in try configuration.frameEndpoints(activated: activated.names) {
             let socket = try Socket.listening(on: endpoint, unixMode: configuration.listenUnixMode)
             try listen(socket, isActivated: false, on: acceptor)
@@ -144,10 +144,10 @@ package final class Service: Sendable {
         }
     }
 
-    private func listen(_ socket: consuming Socket, isActivated: Bool, on queue: DispatchQueue) throws {
+    private func listen(_ socket: consuming Socket, isActivated: Bool, on queue: IOQueue) throws {
         let number = socket.number
         let isUnix = if case .unix = Endpoint(ofLocal: number) { true } else { false }
-        let listener = try Listener(socket, isActivated: isActivated, queue: queue) { [weak self] descriptor in
+        let listener = try Listener(socket, isActivated: isActivated, on: queue) { [weak self] descriptor in
             guard let self else { return _ = Glibc.close(descriptor) }
             self.accept(descriptor, isUnix ? .unix : .tcp)
         }

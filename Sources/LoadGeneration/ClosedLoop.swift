@@ -1,6 +1,8 @@
 package import SAEClient
+import Transport
 
-/// Load with a fixed number of connections, each with one request under way: what a daemon can take.
+/// Load with a fixed number of connections, each with one request under way: what a daemon can take. All of it runs on one
+/// thread, so that the load takes as little of the machine from the daemon as it can.
 package struct ClosedLoop: Sendable {
     package var endpoint: String
     package var connections: Int
@@ -31,12 +33,13 @@ package struct ClosedLoop: Sendable {
             Array(texts[$0..<min(texts.count, $0 + textsPerRequest)])
         }
         let start = ContinuousClock.now
+        let queue = IOQueue(label: "sae.load")
         let results = await withTaskGroup(of: Result<Report, ClientError>.self) { group in
             for connection in 0..<connections {
-                group.addTask {
+                group.addTask(executorPreference: queue) {
                     do throws(ClientError) {
                         return .success(
-                            try await drive(requests, from: requests.count * connection / connections, start))
+                            try await drive(requests, from: requests.count * connection / connections, start, on: queue))
                     } catch { return .failure(error) }
                 }
             }
@@ -56,10 +59,10 @@ package struct ClosedLoop: Sendable {
     }
 
     private func drive(
-        _ requests: [[[UInt8]]], from first: Int, _ start: ContinuousClock.Instant
+        _ requests: [[[UInt8]]], from first: Int, _ start: ContinuousClock.Instant, on queue: IOQueue
     ) async throws(ClientError) -> Report {
         let prepared = requests.map { (bytes: Array($0.joined()), lengths: $0.map { UInt32($0.count) }) }
-        let client = try await Client(connectingTo: endpoint)
+        let client = try await Client(connectingTo: endpoint, on: queue)
         var report = Report()
         var next = first
         while start.duration(to: .now) < duration {

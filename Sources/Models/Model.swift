@@ -121,19 +121,23 @@ package final class Model: Sendable {
         guard let base = recordBytes.baseAddress else { throw .section(path: path, name: "records", reason: "is empty") }
         let records = RecordTable(
             shape: shape, base: base.assumingMemoryBound(to: UInt8.self), count: header.recordCount, owner: owner)
-        if let record = records.firstNotFinite {
-            throw .section(path: path, name: "records", reason: "a number of record \(record) is not finite")
+        if let record = records.firstUnusable {
+            throw .section(path: path, name: "records", reason: "a number of record \(record) is out of range")
         }
         let (neighbourCount, couplingCount) = (4 * shape.neighbourRank, 2 * shape.couplingCount)
         let gates = try floats(
             layout.section("gates", byteCount: 4 * (neighbourCount + couplingCount))[...], name: "gates", path: path)
+        let lifts = try rows("lifts", shape.couplingCount + shape.ruleCount, shape.dimensions).0
+        guard (0..<lifts.count).allSatisfy({ lifts.scale($0) >= 0 }) else {
+            throw .section(path: path, name: "lifts", reason: "has a negative scale")
+        }
         let (rules, thresholds) = try rows("rules", shape.ruleCount, shape.featureCount, extra: shape.ruleCount)
         return ModelTables(
             shape: shape, vocabularyCount: header.pieceCount, records: records,
             projection: try rows("project", shape.contextRank, shape.dimensions).0,
             neighbours: Array(gates.prefix(neighbourCount)), couplings: Array(gates.dropFirst(neighbourCount)),
             rules: rules, thresholds: thresholds,
-            lifts: try rows("lifts", shape.couplingCount + shape.ruleCount, shape.dimensions).0,
+            lifts: lifts,
             temperature: header.temperature)
     }
 

@@ -62,9 +62,9 @@ package struct RecordTable: @unchecked Sendable {
     /// A record's own log-weight, b.
     package func bias(_ id: Int) -> Float { number(id, 6) }
 
-    /// The first record with a scale or weight that is not a finite number, or nil.
-    package var firstNotFinite: Int? {
-        (0..<count).first { id in (0..<7).contains { !number(id, $0).isFinite } }
+    /// The first record with a scale or weight that is not a finite number, or a negative scale of E; or nil.
+    package var firstUnusable: Int? {
+        (0..<count).first { id in (0..<7).contains { !number(id, $0).isFinite } || number(id, 0) < 0 }
     }
 
     private func number(_ id: Int, _ index: Int) -> Float {

@@ -170,10 +170,12 @@ extension EncodedEmbeddings {
         count = Int(response.count)
         dimensions = Int(response.dimensions)
         generation = response.generation
-        let scaleBytes = encoding == .int8 ? 4 * count : 0
-        let rows = frame.attachment.dropLast(scaleBytes)
-        bytes = Array(rows)
-        scales = frame.attachment.suffix(scaleBytes).withUnsafeBytes { floats($0) }
+        // Without a copy, but for the scales that stand behind the rows.
+        bytes = frame.attachment
+        if encoding == .int8 {
+            scales = bytes.suffix(4 * count).withUnsafeBytes { floats($0) }
+            bytes.removeLast(4 * count)
+        }
         errors = response.errors.map { RowError($0, offset: 0) }
         pieceCounts = response.pieces.map { Int($0) }
         truncated = response.truncated.map { Int($0) }

@@ -1,7 +1,7 @@
 import Diagnostics
 import Messages
 import SwiftProtobuf
-import Transport
+package import Transport
 import Wire
 
 /// A connection to a sae daemon. Any number of tasks may call it at once.
@@ -32,9 +32,19 @@ public final class Client: Sendable {
     ///     proxy or a faulty link stands between.
     ///   - timeout: for connecting and for the handshake.
     /// - Throws: `unavailable` when nobody answers there, `invalidArgument` for an endpoint that is none.
-    public init(
+    public convenience init(
         connectingTo endpoint: String, token: String = "", usesChecksums: Bool = false,
         timeout: Duration = .seconds(5)
+    ) async throws(ClientError) {
+        let queue = IOQueue(label: "sae.client")
+        try await self.init(
+            connectingTo: endpoint, token: token, usesChecksums: usesChecksums, timeout: timeout, on: queue)
+    }
+
+    /// As above, on an I/O queue that other clients may share.
+    package init(
+        connectingTo endpoint: String, token: String = "", usesChecksums: Bool = false,
+        timeout: Duration = .seconds(5), on queue: IOQueue
     ) async throws(ClientError) {
         let parsed: Endpoint
         do throws(TransportError) {
@@ -43,7 +53,7 @@ public final class Client: Sendable {
             throw ClientError(.invalidArgument, error.description)
         }
         link = Link(
-            token: token, usesChecksums: usesChecksums, maximumFrameBytes: UInt32(Self.maximumFrameBytes))
+            token: token, usesChecksums: usesChecksums, maximumFrameBytes: UInt32(Self.maximumFrameBytes), on: queue)
         switch await link.open(parsed, timeout: timeout) {
         case .success(let hello):
             generation = hello.generation

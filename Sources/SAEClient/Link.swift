@@ -1,4 +1,3 @@
-import Dispatch
 import Messages
 import Transport
 import Wire
@@ -29,10 +28,9 @@ final class PendingCall: @unchecked Sendable {
 
 /// One connection to a server: many calls under way, driven by a `ConnectionState` on one I/O queue.
 ///
-/// Safe as `Sendable`: all that changes is touched on `ioQueue.queue` only.
+/// Safe as `Sendable`: all that changes is touched on `ioQueue` only.
 final class Link: @unchecked Sendable {
-    private let queue: DispatchQueue
-    private var ioQueue: IOQueue?
+    private let ioQueue: IOQueue
     private var connection: Connection?
     private var state: ConnectionState
     private var waiting: [PendingCall] = []
@@ -48,7 +46,7 @@ final class Link: @unchecked Sendable {
     private static let pingAfter: UInt64 = 30_000_000_000
     private static let giveUpAfter: UInt64 = 50_000_000_000
 
-    init(token: String, usesChecksums: Bool, maximumFrameBytes: UInt32) {
+    init(token: String, usesChecksums: Bool, maximumFrameBytes: UInt32, on ioQueue: IOQueue) {
         var limits = WireLimits()
         limits.maximumFrameBytes = maximumFrameBytes
         var hello = Sae_V1_Hello()
@@ -56,16 +54,14 @@ final class Link: @unchecked Sendable {
         hello.token = token
         hello.features = usesChecksums ? ConnectionState.crcFeature : 0
         state = ConnectionState(role: .client, limits: limits, hello: hello)
-        let io = IOQueue(label: "sae.client")
-        ioQueue = io
-        queue = io.queue
-        io.everyTick { [weak self] in self?.tick($0) }
+        self.ioQueue = ioQueue
+        ioQueue.everyTick { [weak self] in self?.tick($0) }
     }
 
     /// Connects and shakes hands.
     func open(_ endpoint: Endpoint, timeout: Duration) async -> Result<Sae_V1_Hello, ClientError> {
         await withCheckedContinuation { continuation in
-            queue.async { [self] in
+            ioQueue.async { [self] in
                 opening = continuation
                 openingDeadline = monotonicNanoseconds() + nanoseconds(timeout)
                 do throws(TransportError) {
@@ -81,13 +77,13 @@ final class Link: @unchecked Sendable {
     func call(_ pending: PendingCall) async -> Result<Frame, ClientError> {
         await withTaskCancellationHandler {
             await withCheckedContinuation { continuation in
-                queue.async { [self] in
+                ioQueue.async { [self] in
                     pending.result = continuation
                     start(pending)
                 }
             }
         } onCancel: {
-            queue.async { [self] in
+            ioQueue.async { [self] in
                 pending.isCancelled = true
                 abandon(pending, ClientError(.cancelled, "the task was cancelled"))
             }
@@ -95,14 +91,13 @@ final class Link: @unchecked Sendable {
     }
 
     func close() {
-        queue.async { [self] in
+        ioQueue.async { [self] in
             end(ClientError(.cancelled, "the client was closed"))
-            ioQueue = nil
         }
     }
 
     private func begin(_ socket: consuming Socket) {
-        guard let ioQueue else { return end(ClientError(.cancelled, "the client was closed")) }
+        if let failure { return end(failure) }
         let connection = Connection(socket, on: ioQueue)
         self.connection = connection
         connection.start(

@@ -54,7 +54,9 @@ package struct Tokenizer: ~Copyable {
         while true {
             let size = sae_next_word(text.baseAddress, text.count, &offset)
             guard size > 0 else { return result }
-            let word = text[offset..<offset + size].map { CChar(bitPattern: (65...90).contains($0) ? $0 + 32 : $0) }
+            let word = text[offset..<offset + size].map {
+                CChar(bitPattern: (65...90).contains($0) ? $0 + 32 : $0)
+            }
             let count = sae_pieces_encode(model.handle, word, size, &ids, &begins, &ends, capacity)
             for index in 0..<max(0, count) {
                 result.ids.append(ids[index])

@@ -1,20 +1,15 @@
-import Dispatch
 import Glibc
 
 /// A connected stream socket on one I/O queue: bounded reads in, a bounded backlog out, nothing that blocks.
 ///
-/// Every member is used on `ioQueue.queue` only; that is what makes the class safe as `Sendable`.
-package final class Connection: @unchecked Sendable {
+/// Every member is used on `ioQueue` only; that is what makes the class safe as `Sendable`.
+package final class Connection: DescriptorOwner, @unchecked Sendable {
     /// Why no more bytes will come in.
     package enum End: Sendable, Equatable { case endOfInput, reset }
 
     package let ioQueue: IOQueue
     private let descriptor: Int32
-    private var readSource: (any DispatchSourceRead)?
-    private var writeSource: (any DispatchSourceWrite)?
-    private var isReadSuspended = true
-    private var isWriteSuspended = true
-    private var openSources = 0
+    private var watch: Watch?
     private var isClosing = false
     private var inputEnded = false
     private var outbox: [SendBuffer] = []
@@ -53,17 +48,11 @@ package final class Connection: @unchecked Sendable {
         onEnd: @escaping (End) -> Void,
         onClosed: @escaping () -> Void
     ) {
-        dispatchPrecondition(condition: .onQueue(ioQueue.queue))
+        precondition(ioQueue.isCurrent, "a connection begins on its I/O queue")
         self.onBytes = onBytes
         self.onEnd = onEnd
         self.onClosed = onClosed
-        let source = DispatchSource.makeReadSource(fileDescriptor: descriptor, queue: ioQueue.queue)
-        source.setEventHandler { [self] in readOnce() }
-        source.setCancelHandler { [self] in sourceEnded() }
-        openSources += 1
-        readSource = source
-        isReadSuspended = false
-        source.activate()
+        watch = ioQueue.watch(descriptor, for: .readable, self)
     }
 
     /// Adds to the outbox without a system call; `flush` sends what has gathered.
@@ -76,21 +65,33 @@ package final class Connection: @unchecked Sendable {
 
     /// Hands as much as the kernel takes to it, in as few calls as possible.
     package func flush() {
-        guard !isClosed, outboxBytes > 0, isWriteSuspended else { return }
+        guard !isClosed, !isClosing, outboxBytes > 0, !waits(for: .writable) else { return }
         writeOnce()
     }
 
     /// Stops reading for the moment: the kernel's buffer then holds the peer back.
-    package func pauseReading() {
-        guard let readSource, !isReadSuspended, !isClosing else { return }
-        isReadSuspended = true
-        readSource.suspend()
-    }
+    package func pauseReading() { wait(for: .readable, false) }
 
     package func resumeReading() {
-        guard let readSource, isReadSuspended, !isClosing, !inputEnded else { return }
-        isReadSuspended = false
-        readSource.resume()
+        if !inputEnded { wait(for: .readable, true) }
+    }
+
+    private func waits(for readiness: Readiness) -> Bool { watch?.interest.contains(readiness) ?? false }
+
+    private func wait(for readiness: Readiness, _ isOn: Bool) {
+        guard let interest = watch?.interest, !isClosing else { return }
+        change(to: isOn ? interest.union(readiness) : interest.subtracting(readiness))
+    }
+
+    private func change(to interest: Readiness) {
+        guard var watch else { return }
+        ioQueue.change(&watch, to: interest)
+        self.watch = watch
+    }
+
+    func isReady(_ readiness: Readiness) {
+        if readiness.contains(.readable), waits(for: .readable) { readOnce() }
+        if readiness.contains(.writable), waits(for: .writable), !isClosing { writeOnce() }
     }
 
     /// Sends what is queued, shuts down writing, reads and drops up to 64 KiB for at most a second (so that
@@ -113,16 +114,10 @@ package final class Connection: @unchecked Sendable {
         outbox.removeAll()
         outboxHead = 0
         outboxBytes = 0
-        // A suspended source must be resumed before it is released, and cancelled before the descriptor closes.
-        if let readSource {
-            readSource.cancel()
-            if isReadSuspended { readSource.resume() }
-        }
-        if let writeSource {
-            writeSource.cancel()
-            if isWriteSuspended { writeSource.resume() }
-        }
-        if openSources == 0 { finishClose() }
+        if var watch { ioQueue.end(&watch) }
+        watch = nil
+        // In a turn of its own, as nobody who closes wants to hear of it in the midst of that.
+        ioQueue.async { [self] in finishClose() }
     }
 
     /// To be called at each tick: ends the linger of a closing connection.
@@ -176,7 +171,7 @@ package final class Connection: @unchecked Sendable {
             }
             if sent < 0 {
                 if errno == EINTR { continue }
-                if errno == EAGAIN { return waitForRoom() }
+                if errno == EAGAIN { return wait(for: .writable, true) }
                 // The peer is gone: its answers have nobody to go to.
                 outbox.removeAll()
                 outboxHead = 0
@@ -189,10 +184,7 @@ package final class Connection: @unchecked Sendable {
             }
             consume(sent)
         }
-        if !isWriteSuspended, let writeSource {
-            isWriteSuspended = true
-            writeSource.suspend()
-        }
+        wait(for: .writable, false)
         if closesWhenSent && !isClosing { beginLinger() }
     }
 
@@ -217,21 +209,6 @@ package final class Connection: @unchecked Sendable {
         }
     }
 
-    private func waitForRoom() {
-        if writeSource == nil {
-            let source = DispatchSource.makeWriteSource(fileDescriptor: descriptor, queue: ioQueue.queue)
-            source.setEventHandler { [self] in if !isClosing { writeOnce() } }
-            source.setCancelHandler { [self] in sourceEnded() }
-            openSources += 1
-            writeSource = source
-            isWriteSuspended = false
-            source.activate()
-        } else if isWriteSuspended {
-            isWriteSuspended = false
-            writeSource?.resume()
-        }
-    }
-
     private func beginLinger() {
         guard lingerDeadline == nil else { return }
         // A peer that has said its last word sends nothing that a reset could answer.
@@ -241,17 +218,10 @@ package final class Connection: @unchecked Sendable {
         resumeReading()
     }
 
-    private func sourceEnded() {
-        openSources -= 1
-        if openSources == 0 { finishClose() }
-    }
-
     private func finishClose() {
         guard !isClosed else { return }
         isClosed = true
         Glibc.close(descriptor)
-        readSource = nil
-        writeSource = nil
         onBytes = nil
         onEnd = nil
         let closed = onClosed

@@ -1,23 +1,23 @@
 import CPosix
-package import Dispatch
 import Glibc
 
 /// Accepts connections on one endpoint. Out of descriptors or memory, it pauses for 100 ms and goes on.
 ///
 /// Safe as `Sendable`: mutable state is touched on the queue only.
-package final class Listener: @unchecked Sendable {
+package final class Listener: DescriptorOwner, @unchecked Sendable {
     /// Where it really listens: with the port that the kernel chose.
     package let endpoint: Endpoint
     /// A socket that came from outside (socket activation): its file is not ours to remove.
     private let isActivated: Bool
     private let descriptor: Int32
-    private let queue: DispatchQueue
-    private let source: any DispatchSourceRead
+    private let queue: IOQueue
+    private let onAccept: @Sendable (Int32) -> Void
+    private var watch: Watch?
     private var isOpen = true
 
     /// `onAccept` gets each new, non-blocking connection's descriptor on `queue` and owns it from then on.
     package init(
-        _ socket: consuming Socket, isActivated: Bool = false, queue: DispatchQueue,
+        _ socket: consuming Socket, isActivated: Bool = false, on queue: IOQueue,
         onAccept: @escaping @Sendable (Int32) -> Void
     ) throws(TransportError) {
         guard let endpoint = Endpoint(ofLocal: socket.number) else {
@@ -26,14 +26,12 @@ package final class Listener: @unchecked Sendable {
         self.endpoint = endpoint
         self.isActivated = isActivated
         self.queue = queue
+        self.onAccept = onAccept
         _ = sae_set_nonblocking(socket.number)
-        let descriptor = socket.release()
-        self.descriptor = descriptor
-        source = DispatchSource.makeReadSource(fileDescriptor: descriptor, queue: queue)
-        let isTCP = if case .tcp = endpoint { true } else { false }
-        source.setEventHandler { [weak self] in self?.acceptSome(isTCP: isTCP, onAccept) }
-        source.setCancelHandler { Glibc.close(descriptor) }
-        source.activate()
+        descriptor = socket.release()
+        queue.async { [self] in
+            if isOpen { watch = queue.watch(descriptor, for: .readable, self) }
+        }
     }
 
     /// Stops accepting and removes a Unix socket's file. Activated sockets stay with whoever passed them.
@@ -42,11 +40,18 @@ package final class Listener: @unchecked Sendable {
             guard isOpen else { return }
             isOpen = false
             if case .unix(let path) = endpoint, !isActivated { unlink(path) }
-            source.cancel()
+            rest()
+            Glibc.close(descriptor)
         }
     }
 
-    private func acceptSome(isTCP: Bool, _ onAccept: @Sendable (Int32) -> Void) {
+    private func rest() {
+        if var watch { queue.end(&watch) }
+        watch = nil
+    }
+
+    func isReady(_ readiness: Readiness) {
+        let isTCP = if case .tcp = endpoint { true } else { false }
         for _ in 0..<64 where isOpen {
             let result = sae_accept(descriptor)
             if result >= 0 {
@@ -67,8 +72,9 @@ package final class Listener: @unchecked Sendable {
     }
 
     private func pause() {
-        source.suspend()
-        // Captures the listener: a suspended source must not be released.
-        queue.asyncAfter(deadline: .now() + .milliseconds(100)) { [self] in source.resume() }
+        rest()
+        queue.async(after: .milliseconds(100)) { [self] in
+            if isOpen { watch = queue.watch(descriptor, for: .readable, self) }
+        }
     }
 }

@@ -85,6 +85,7 @@ package struct ConnectionState: Sendable {
         self.limits = limits
         decoder = FrameDecoder(maximumFrameBytes: limits.maximumFrameBytes)
         decoder.isOpening = true
+        decoder.reservesAhead = role == .client
         controlTokens = 5 * Double(limits.maximumControlFramesPerSecond)
         ownHello = hello
         ownHello.versionMin = Self.version
@@ -101,10 +102,10 @@ package struct ConnectionState: Sendable {
     /// Takes bytes from the peer; `now` is a monotonic time in nanoseconds.
     package mutating func receive(_ bytes: UnsafeRawBufferPointer, now: UInt64) -> [ConnectionAction] {
         guard phase != .closing else { return [] }
-        decoder.append(bytes)
+        var bytes = bytes
         var actions: [ConnectionAction] = []
         do throws(Violation) {
-            while phase != .closing, let event = try decoder.next() {
+            while phase != .closing, let event = try decoder.next(&bytes) {
                 switch event {
                 case .frame(let frame): try receive(frame, now: now, into: &actions)
                 case .oversizedRequest(let header): try refuseOversized(header, into: &actions)
@@ -251,8 +252,8 @@ extension ConnectionState {
             let failure = Failure(.cancelled, "cancelled by the client")
             actions.append(.send(Self.encodedEnd(stream: stream, failure, withCRC: usesCRC)))
         case .message, .end:
-            if frame.payload.isEmpty && frame.header.type == .message { try spendControl(now: now) }
-            if frame.header.type == .end, frame.header.argument != 0 || !frame.payload.isEmpty
+            if frame.payloadCount == 0 && frame.header.type == .message { try spendControl(now: now) }
+            if frame.header.type == .end, frame.header.argument != 0 || frame.payloadCount > 0
                 || frame.header.flags.contains(.refused)
             { throw .badFrame }
             // Every method is unary, so the REQUEST was the client's whole half; what follows an answered or
@@ -363,7 +364,7 @@ extension ConnectionState {
         var header = FrameHeader(.ping)
         header.flags = [.acknowledgement]
         var bytes: [UInt8] = []
-        FrameEncoder.append(header, attachment: frame.payload, withCRC: usesCRC, to: &bytes)
+        FrameEncoder.append(header, attachment: frame.attachment, withCRC: usesCRC, to: &bytes)
         actions.append(.send(bytes))
     }
 

@@ -48,15 +48,17 @@ package struct FrameFlags: OptionSet, Sendable {
 /// One unit on the wire.
 package struct Frame: Sendable, Equatable {
     package var header: FrameHeader
-    /// The message, then the attachment.
-    package var payload: [UInt8]
+    /// The payload's two parts, each in memory of its own, so that an attachment can be handed on without a copy.
+    package var message: [UInt8]
+    package var attachment: [UInt8]
 
-    package var message: ArraySlice<UInt8> { payload[..<Int(header.messageLength)] }
-    package var attachment: ArraySlice<UInt8> { payload[Int(header.messageLength)...] }
+    /// Bytes of both.
+    package var payloadCount: Int { message.count + attachment.count }
 
-    package init(header: FrameHeader, payload: [UInt8]) {
+    package init(header: FrameHeader, message: [UInt8], attachment: [UInt8]) {
         self.header = header
-        self.payload = payload
+        self.message = message
+        self.attachment = attachment
     }
 }
 

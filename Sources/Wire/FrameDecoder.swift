@@ -16,9 +16,16 @@ package struct FrameDecoder: Sendable {
     /// Set once both sides agreed on it: every frame must carry a checksum.
     package var requiresCRC = false
 
-    private var buffer: [UInt8] = []
-    private var start = 0
+    /// A role that trusts its peer with memory: room for a whole attachment is reserved when its length is known.
+    package var reservesAhead = false
+
+    /// The first bytes of a header that is not whole.
+    private var head: [UInt8] = []
     private var header: FrameHeader?
+    private var message: [UInt8] = []
+    private var attachment: [UInt8] = []
+    /// Of what has arrived of the frame under way.
+    private var crc: UInt32 = 0
     /// What is wrong with `header`, told once its checksum has shown that it is not mere damage.
     private var violation: Violation?
     private var bytesToDrop = 0
@@ -26,99 +33,120 @@ package struct FrameDecoder: Sendable {
     package init(maximumFrameBytes: UInt32) { self.maximumFrameBytes = maximumFrameBytes }
 
     /// True between frames: nothing of a next one has arrived.
-    package var isIdle: Bool { start == buffer.count && bytesToDrop == 0 && header == nil }
+    package var isIdle: Bool { head.isEmpty && bytesToDrop == 0 && header == nil }
 
     /// Frames that have come whole, those that were dropped as they came included.
     package private(set) var frameCount: UInt64 = 0
 
     /// Bytes held.
-    package var bufferedBytes: Int { buffer.count - start }
-
-    package mutating func append(_ bytes: UnsafeRawBufferPointer) {
-        if start > 0 {
-            buffer.removeSubrange(..<start)
-            start = 0
-        }
-        let dropped = min(bytesToDrop, bytes.count)
-        bytesToDrop -= dropped
-        if dropped > 0 && bytesToDrop == 0 { frameCount += 1 }
-        buffer.append(contentsOf: bytes[dropped...])
+    package var bufferedBytes: Int {
+        header == nil ? head.count : FrameHeader.byteCount + message.count + attachment.count
     }
 
-    /// The next event, or nil until more bytes arrive. After a throw the decoder is spent.
-    package mutating func next() throws(Violation) -> Event? {
+    /// Takes bytes from the front of `bytes` up to the end of the next event and returns it; nil when there are none left
+    /// and more must arrive. After a throw the decoder is spent.
+    package mutating func next(_ bytes: inout UnsafeRawBufferPointer) throws(Violation) -> Event? {
+        if bytesToDrop > 0 {
+            let dropped = min(bytesToDrop, bytes.count)
+            bytes = UnsafeRawBufferPointer(rebasing: bytes[dropped...])
+            bytesToDrop -= dropped
+            guard bytesToDrop == 0 else { return nil }
+            frameCount += 1
+        }
         if header == nil {
-            try checkMagic()
-            guard bufferedBytes >= FrameHeader.byteCount else {
-                releaseIfEmpty()
-                return nil
-            }
-            if let refused = try beginFrame() { return refused }
+            guard let first = try takeHeader(&bytes) else { return nil }
+            if let refused = try begin(first) { return refused }
         }
-        guard let header, bufferedBytes >= FrameHeader.byteCount + Int(header.payloadLength) else { return nil }
-        try checkCRC(header)
+        guard let header else { return nil }
+        let messageLength = Int(min(header.messageLength, header.payloadLength))
+        let attachmentLength = Int(header.payloadLength) - messageLength
+        let checks = header.flags.contains(.crc)
+        Self.take(&bytes, into: &message, messageLength, &crc, checks: checks, reserves: reservesAhead)
+        guard message.count == messageLength else { return nil }
+        Self.take(&bytes, into: &attachment, attachmentLength, &crc, checks: checks, reserves: reservesAhead)
+        guard attachment.count == attachmentLength else { return nil }
+        guard crc == header.crc else { throw .badCRC }
         if let violation { throw violation }
-        let body = start + FrameHeader.byteCount
-        let end = body + Int(header.payloadLength)
-        let frame = Frame(header: header, payload: Array(buffer[body..<end]))
-        start = end
+        defer {
+            (message, attachment) = ([], [])
+            self.header = nil
+        }
         frameCount += 1
-        self.header = nil
-        releaseIfEmpty()
-        return .frame(frame)
+        return .frame(Frame(header: header, message: message, attachment: attachment))
     }
 
-    /// An idle connection holds no more than this.
-    private static let idleBytes = 4_096
-
-    private mutating func releaseIfEmpty() {
-        guard start == buffer.count else { return }
-        start = 0
-        if buffer.capacity > Self.idleBytes { buffer = [] } else { buffer.removeAll(keepingCapacity: true) }
-    }
-
-    /// Wrong first bytes are refused before a whole header has arrived.
-    private func checkMagic() throws(Violation) {
-        for (index, byte) in buffer[start...].prefix(4).enumerated() where byte != FrameHeader.magic[index] {
-            throw .badMagic
+    /// Moves bytes to the end of `field` until it holds `count`.
+    private static func take(
+        _ bytes: inout UnsafeRawBufferPointer, into field: inout [UInt8], _ count: Int, _ crc: inout UInt32, checks: Bool,
+        reserves: Bool
+    ) {
+        let taken = UnsafeRawBufferPointer(rebasing: bytes.prefix(count - field.count))
+        guard taken.count > 0 else { return }
+        bytes = UnsafeRawBufferPointer(rebasing: bytes[taken.count...])
+        if checks { crc = crc32c(taken, seed: crc) }
+        if taken.count == count {
+            field = Array(taken)
+        } else {
+            if reserves { field.reserveCapacity(count) }
+            field.append(contentsOf: taken)
         }
     }
 
-    /// Takes the header whose 28 bytes are there. Returns the event of a request that is too large.
-    private mutating func beginFrame() throws(Violation) -> Event? {
-        let (parsed, type) = parseHeader()
-        var found: Violation?
-        do throws(Violation) {
-            guard type != nil else { throw .badFrame }
-            try check(parsed)
-        } catch {
-            guard parsed.flags.contains(.crc), error != .frameTooLarge, !isOpening,
-                parsed.payloadLength <= maximumFrameBytes
-            else { throw error }
-            found = error
+    /// The 28 bytes of a header, once they are there. Wrong first bytes are refused before.
+    private mutating func takeHeader(_ bytes: inout UnsafeRawBufferPointer) throws(Violation) -> (FrameHeader, FrameType?)? {
+        if head.isEmpty && bytes.count >= FrameHeader.byteCount {
+            let whole = UnsafeRawBufferPointer(rebasing: bytes[..<FrameHeader.byteCount])
+            bytes = UnsafeRawBufferPointer(rebasing: bytes[FrameHeader.byteCount...])
+            try checkMagic(whole[..<4])
+            return parsed(whole)
         }
-        if parsed.payloadLength > maximumFrameBytes { return try oversized(parsed) }
-        violation = found
-        header = parsed
-        return nil
+        let part = bytes.prefix(FrameHeader.byteCount - head.count)
+        head.append(contentsOf: part)
+        bytes = UnsafeRawBufferPointer(rebasing: bytes[part.endIndex...])
+        try checkMagic(head.prefix(4))
+        guard head.count == FrameHeader.byteCount else { return nil }
+        let whole = head
+        head = []
+        return whole.withUnsafeBytes { parsed($0) }
+    }
+
+    private func checkMagic(_ first: some Collection<UInt8>) throws(Violation) {
+        guard first.elementsEqual(FrameHeader.magic.prefix(first.count)) else { throw .badMagic }
     }
 
     /// The header and its type, which is nil when this version does not know it.
-    private func parseHeader() -> (FrameHeader, FrameType?) {
-        buffer.withUnsafeBytes { bytes in
-            func field<T: FixedWidthInteger>(_ offset: Int, _: T.Type) -> T {
-                T(littleEndian: bytes.loadUnaligned(fromByteOffset: start + offset, as: T.self))
-            }
-            let type = FrameType(rawValue: bytes[start + 4])
-            var header = FrameHeader(type ?? .ping, stream: field(8, UInt32.self))
-            header.flags = FrameFlags(rawValue: bytes[start + 5])
-            header.method = field(6, UInt16.self)
-            header.payloadLength = field(12, UInt32.self)
-            header.messageLength = field(16, UInt32.self)
-            header.argument = field(20, UInt32.self)
-            header.crc = field(24, UInt32.self)
-            return (header, type)
+    private mutating func parsed(_ bytes: UnsafeRawBufferPointer) -> (FrameHeader, FrameType?) {
+        func field<T: FixedWidthInteger>(_ offset: Int, _: T.Type) -> T {
+            T(littleEndian: bytes.loadUnaligned(fromByteOffset: offset, as: T.self))
         }
+        let type = FrameType(rawValue: bytes[4])
+        var header = FrameHeader(type ?? .ping, stream: field(8, UInt32.self))
+        header.flags = FrameFlags(rawValue: bytes[5])
+        header.method = field(6, UInt16.self)
+        header.payloadLength = field(12, UInt32.self)
+        header.messageLength = field(16, UInt32.self)
+        header.argument = field(20, UInt32.self)
+        header.crc = field(24, UInt32.self)
+        crc = header.flags.contains(.crc) ? crc32c(UnsafeRawBufferPointer(rebasing: bytes[..<24])) : 0
+        return (header, type)
+    }
+
+    /// Begins a frame. Returns the event of a request that is too large.
+    private mutating func begin(_ first: (header: FrameHeader, type: FrameType?)) throws(Violation) -> Event? {
+        let header = first.header
+        violation = nil
+        do throws(Violation) {
+            guard first.type != nil else { throw .badFrame }
+            try check(header)
+        } catch {
+            guard header.flags.contains(.crc), error != .frameTooLarge, !isOpening,
+                header.payloadLength <= maximumFrameBytes
+            else { throw error }
+            violation = error
+        }
+        if header.payloadLength > maximumFrameBytes { return try oversized(header) }
+        self.header = header
+        return nil
     }
 
     /// The rules that a header must keep whatever the state of the connection (service table "violation").
@@ -166,22 +194,7 @@ package struct FrameDecoder: Sendable {
         guard UInt64(header.payloadLength) <= 4 * UInt64(maximumFrameBytes) else { throw .frameTooLarge }
         if header.type == .message { throw .flowControl }
         guard header.type == .request else { throw .frameTooLarge }
-        start += FrameHeader.byteCount
-        let present = min(bufferedBytes, Int(header.payloadLength))
-        start += present
-        bytesToDrop = Int(header.payloadLength) - present
-        if bytesToDrop == 0 { frameCount += 1 }
+        bytesToDrop = Int(header.payloadLength)
         return .oversizedRequest(header)
-    }
-
-    private func checkCRC(_ header: FrameHeader) throws(Violation) {
-        guard header.flags.contains(.crc) else { return }
-        let crc = buffer.withUnsafeBytes { bytes in
-            let body = start + FrameHeader.byteCount
-            let head = crc32c(UnsafeRawBufferPointer(rebasing: bytes[start..<start + 24]))
-            return crc32c(
-                UnsafeRawBufferPointer(rebasing: bytes[body..<body + Int(header.payloadLength)]), seed: head)
-        }
-        guard crc == header.crc else { throw .badCRC }
     }
 }

@@ -5,10 +5,31 @@ package import Wire
 /// What frames say: type, stream, status, reason or limit.
 package func sentFrames(_ bytes: [UInt8]) -> [String] {
     var decoder = FrameDecoder(maximumFrameBytes: 4_194_304)
-    bytes.withUnsafeBytes { decoder.append($0) }
-    var result: [String] = []
-    while case .frame(let frame)? = try? decoder.next() { result.append(words(frame)) }
-    return result
+    return bytes.withUnsafeBytes { bytes in
+        var (rest, result) = (bytes, [String]())
+        while case .frame(let frame)? = try? decoder.next(&rest) { result.append(words(frame)) }
+        return result
+    }
+}
+
+extension FrameDecoder {
+    /// The frames that are whole with `bytes`, all of which are taken.
+    package mutating func frames(in bytes: some Sequence<UInt8>) throws(Violation) -> [Frame] {
+        var result: [Frame] = []
+        var violation: Violation?
+        Array(bytes).withUnsafeBytes { bytes in
+            var rest = bytes
+            do throws(Violation) {
+                while let event = try next(&rest) {
+                    if case .frame(let frame) = event { result.append(frame) }
+                }
+            } catch {
+                violation = error
+            }
+        }
+        if let violation { throw violation }
+        return result
+    }
 }
 
 /// What one frame says.

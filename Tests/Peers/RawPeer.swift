@@ -11,6 +11,7 @@ package final class RawPeer {
 
     private let socket: Socket
     private var decoder = FrameDecoder(maximumFrameBytes: 16_777_216)
+    private var arrived: [Frame] = []
     private var buffer = [UInt8](repeating: 0, count: 65_536)
     package private(set) var end: End?
 
@@ -57,11 +58,11 @@ package final class RawPeer {
     package func frame(within seconds: Double = 5) async throws -> Frame? {
         let deadline = ContinuousClock.now + .seconds(seconds)
         while true {
-            if case .frame(let frame)? = try decoder.next() { return frame }
+            if !arrived.isEmpty { return arrived.removeFirst() }
             guard end == nil else { return nil }
             let count = recv(socket.number, &buffer, buffer.count, 0)
             if count > 0 {
-                buffer.withUnsafeBytes { decoder.append(UnsafeRawBufferPointer(rebasing: $0[..<count])) }
+                arrived += try decoder.frames(in: buffer[..<count])
             } else if count == 0 {
                 end = .closed
             } else if errno == EAGAIN {

@@ -74,7 +74,8 @@ import Tokenization
         var tokenizer = Tokenizer(model: model)
         let hostile: [[UInt8]] = [
             [], [0], [0xff], [0xc3], [0xe2, 0x82], Array(repeating: 0x80, count: 300), Array("👩‍👩‍👧‍👦".utf8),
-            Array("مرحبا".utf8), Array(repeating: 0, count: 1000), [0xed, 0xa0, 0x80], [0xf4, 0x90, 0x80, 0x80],
+            Array("مرحبا".utf8), Array(repeating: 0, count: 1000), [0xed, 0xa0, 0x80],
+            [0xf4, 0x90, 0x80, 0x80],
         ]
         for text in hostile {
             let first = ids(text, &tokenizer)
@@ -99,12 +100,14 @@ import Tokenization
             // Lengths around those at which the code takes another way.
             var text: [UInt8] = []
             for _ in 0..<8 {
-                let length = [1, 7, 15, 16, 17, 63, 64, 255, 256, 257, 600, 1023, 1024, 1025, 2100]
+                let length =
+                    [1, 7, 15, 16, 17, 63, 64, 255, 256, 257, 600, 1023, 1024, 1025, 2100]
                     .randomElement(using: &random) ?? 1
                 let letter = Array("aé\u{FDFA}".utf8)[Int.random(in: 0..<6, using: &random)]
                 text += (0..<length).map { _ in Int.random(in: 0..<9, using: &random) > 0 ? letter : 98 }
                 let spaces = [1, 2, 60, 1000].randomElement(using: &random) ?? 1
-                text += [UInt8](repeating: [32, 9, 10, 12, 13].randomElement(using: &random) ?? 32, count: spaces)
+                text += [UInt8](
+                    repeating: [32, 9, 10, 12, 13].randomElement(using: &random) ?? 32, count: spaces)
             }
             #expect(ids(text, &tokenizer) == ids(text, &tokenizer, usingCache: false))
         }
@@ -113,7 +116,9 @@ import Tokenization
 
     /// Words of printable ASCII: of few letters, so that many segmentations are worth the same; of pieces; of anything.
     private func plainWords(_ count: Int, using random: inout SeededRandom) -> [[UInt8]] {
-        let pieces = (0..<UInt32(model.vocabularyCount)).map { model.piece($0).filter { $0 > 32 && $0 < 127 } }
+        let pieces = (0..<UInt32(model.vocabularyCount)).map {
+            model.piece($0).filter { $0 > 32 && $0 < 127 }
+        }
         return (0..<count).map { index in
             let few = [UInt8](Array("abcdehimnorst.0".utf8).shuffled(using: &random).prefix(2))
             let size = Int.random(in: 1...24, using: &random)
@@ -142,19 +147,23 @@ import Tokenization
     }
 
     /// Fields of the serialised model that a foreign trainer might have written, behind the others.
-    @Test(arguments: [
-        // A piece "ca" of a user's own, which goes before all others.
-        [0x0a, 0x0b, 0x0a, 0x02, 0x63, 0x61, 0x15, 0, 0, 0, 0, 0x18, 0x04],
-        // No space before a text.
-        [0x1a, 0x02, 0x18, 0x00],
-        // The space behind a word.
-        [0x12, 0x03, 0xc0, 0x01, 0x01],
-    ] as [[UInt8]]) func `a model of another kind is left to the library`(fields: [UInt8]) throws {
+    @Test(
+        arguments: [
+            // A piece "ca" of a user's own, which goes before all others.
+            [0x0a, 0x0b, 0x0a, 0x02, 0x63, 0x61, 0x15, 0, 0, 0, 0, 0x18, 0x04],
+            // No space before a text.
+            [0x1a, 0x02, 0x18, 0x00],
+            // The space behind a word.
+            [0x12, 0x03, 0xc0, 0x01, 0x01],
+        ] as [[UInt8]]) func `a model of another kind is left to the library`(fields: [UInt8]) throws
+    {
         let foreign = try PieceModel(serialized: TinyModel.pieceModel + fields)
         var tokenizer = Tokenizer(model: foreign)
         var own = Tokenizer(model: model)
         var differsFromOwn = false
-        for text in ["the cat watches ~^ the river".utf8, "education".utf8, "because".utf8, "`|\u{7e}".utf8].map(Array.init) {
+        for text in ["the cat watches ~^ the river".utf8, "education".utf8, "because".utf8, "`|\u{7e}".utf8]
+            .map(Array.init)
+        {
             let library = ids(text, &tokenizer, usingCache: false)
             #expect(ids(text, &tokenizer) == library)
             differsFromOwn = differsFromOwn || library != ids(text, &own)
@@ -169,7 +178,8 @@ import Tokenization
             tokenizer.encode($0, maximumPieces: 3, into: &pieces)
         }
         #expect(wasCut && pieces.count == 3)
-        #expect(Array(pieces.ids) == Array(ids(Array("the cat watches the river".utf8), &tokenizer).prefix(3)))
+        #expect(
+            Array(pieces.ids) == Array(ids(Array("the cat watches the river".utf8), &tokenizer).prefix(3)))
     }
 
     @Test func `spans point into the original text and carry the same pieces`() {
@@ -178,7 +188,9 @@ import Tokenization
         let spans = text.withUnsafeBufferPointer { tokenizer.encodeWithSpans($0) }
         #expect(spans.ids == ids(text, &tokenizer))
         #expect(spans.begins.first == 2)
-        let covered = zip(spans.begins, spans.ends).map { String(decoding: text[Int($0)..<Int($1)], as: UTF8.self) }
+        let covered = zip(spans.begins, spans.ends).map {
+            String(decoding: text[Int($0)..<Int($1)], as: UTF8.self)
+        }
         #expect(covered.joined() == "TheCATwatchesnaïvethings")
         // NFKC has one character for y and ring above, none for Y and ring above.
         let ring = Array("Y\u{30a} y\u{30a}".utf8)

@@ -11,8 +11,7 @@ import Wire
         var decoder = FrameDecoder(maximumFrameBytes: 65_536)
         var result: [Frame] = []
         for portion in portions {
-            portion.withUnsafeBytes { decoder.append($0) }
-            while case .frame(let frame)? = try decoder.next() { result.append(frame) }
+            result += try decoder.frames(in: portion)
         }
         #expect(decoder.isIdle && decoder.bufferedBytes == 0)
         return result
@@ -21,7 +20,7 @@ import Wire
     @Test func `frames are the same however their bytes are cut`() throws {
         let whole = try frames([stream[...]])
         #expect(whole.map(\.header.type) == [.ping, .request, .cancel])
-        #expect(whole[1].payload == [10, 1, 3, 65, 66, 67] && Array(whole[1].attachment) == [65, 66, 67])
+        #expect(whole[1].message == [10, 1, 3] && whole[1].attachment == [65, 66, 67])
         #expect(try frames(stream.indices.map { stream[$0...$0] }) == whole)
         for cut in stream.indices { #expect(try frames([stream[..<cut], stream[cut...]]) == whole) }
     }
@@ -31,8 +30,7 @@ import Wire
         let announced = frame(.request, flags: .last, method: 1, stream: 1) { bytes in
             withUnsafeBytes(of: UInt32(67_108_864).littleEndian) { bytes.replaceSubrange(12..<16, with: $0) }
         }
-        (announced + [1, 2, 3]).withUnsafeBytes { decoder.append($0) }
-        #expect(try decoder.next() == nil)
+        #expect(try decoder.frames(in: announced + [1, 2, 3]).isEmpty)
         #expect(decoder.bufferedBytes == 31 && !decoder.isIdle)
     }
 
@@ -40,8 +38,7 @@ import Wire
         for length in 1...4 {
             var decoder = FrameDecoder(maximumFrameBytes: 65_536)
             let bytes = Array("SAE1".utf8.prefix(length - 1)) + [0x20]
-            bytes.withUnsafeBytes { decoder.append($0) }
-            #expect(throws: Violation.badMagic) { try decoder.next() }
+            #expect(throws: Violation.badMagic) { try decoder.frames(in: bytes) }
         }
     }
 
@@ -53,9 +50,9 @@ import Wire
                 bytes[Int.random(in: 0..<bytes.count, using: &random)] = UInt8.random(in: 0...255, using: &random)
             }
             var decoder = FrameDecoder(maximumFrameBytes: 65_536)
-            bytes.withUnsafeBytes { decoder.append($0) }
-            while let event = try? decoder.next(), case .frame(let frame) = event {
-                #expect(frame.payload.count <= 65_536 && Int(frame.header.messageLength) <= frame.payload.count)
+            while let first = bytes.first, let frame = try? decoder.frames(in: [first]) {
+                bytes.removeFirst()
+                #expect(frame.allSatisfy { $0.payloadCount <= 65_536 && Int($0.header.messageLength) <= $0.payloadCount })
             }
         }
     }

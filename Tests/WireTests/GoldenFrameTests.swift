@@ -1,6 +1,7 @@
 import Foundation
 import Messages
 import SwiftProtobuf
+import TestPeers
 import Testing
 import Wire
 
@@ -72,8 +73,7 @@ import Wire
 /// The one frame in `raw`, or nil when it is not whole.
 func decodeOne(_ raw: [UInt8]) throws -> Frame? {
     var decoder = FrameDecoder(maximumFrameBytes: 4_194_304)
-    raw.withUnsafeBytes { decoder.append($0) }
-    guard case .frame(let frame)? = try decoder.next() else { return nil }
-    #expect(try decoder.next() == nil && decoder.isIdle)
-    return frame
+    let frames = try decoder.frames(in: raw)
+    #expect(frames.count <= 1 && (frames.isEmpty || decoder.isIdle))
+    return frames.first
 }

@@ -16,5 +16,29 @@ int sae_set_nonblocking(int descriptor);
 /// eventfd(2), non-blocking, close-on-exec, starting at 0. The descriptor, or -errno.
 int sae_eventfd(void);
 
+/// One ready descriptor: the token it was watched with, and readiness as SAE_READABLE and SAE_WRITABLE.
+struct sae_ready {
+    uint64_t token;
+    uint32_t readiness;
+};
+enum { SAE_READABLE = 1, SAE_WRITABLE = 2 };
+
+/// epoll_create1(2), close-on-exec. The descriptor, or -errno.
+int sae_epoll(void);
+
+/// Watches `descriptor` for `interest` (SAE_READABLE, SAE_WRITABLE; 0 = forget it), level-triggered; `watched` says whether
+/// it is watched already. 0, or -errno.
+int sae_epoll_watch(int epoll, int descriptor, uint64_t token, uint32_t interest, int watched);
+
+/// Watches an eventfd so that each write to it is reported once and nobody need read it. 0, or -errno.
+int sae_epoll_watch_edges(int epoll, int descriptor, uint64_t token);
+
+/// epoll_wait(2) for up to `count` (at most 64) ready descriptors. A hang-up or an error reads as both readiness bits.
+/// How many there are (0 after `milliseconds` or a signal), or -errno.
+int sae_epoll_wait(int epoll, struct sae_ready *ready, int count, int milliseconds);
+
+/// Names the calling thread, in at most 15 bytes, as debuggers and `top` show it.
+void sae_name_thread(const char *name);
+
 /// Credentials of the peer of a connected Unix socket (SO_PEERCRED). 0, or -errno.
 int sae_peer_credentials(int socket, uint32_t *pid, uint32_t *uid, uint32_t *gid);

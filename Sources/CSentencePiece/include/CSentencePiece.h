@@ -43,7 +43,7 @@ void sae_pieces_free_bytes(char *bytes);
 typedef struct sae_tokenizer sae_tokenizer;
 
 /// `slots` is a power of two from 4 to 2^20: so many words of at most 16 bytes and 7 pieces (with ids under 65,536) are
-/// remembered, in 32 bytes each; a new one pushes out that of its two slots that was used longer ago.
+/// remembered, in 32 bytes each; new ones push out those of their four slots that were not used of late.
 sae_tokenizer *sae_tokenizer_new(const sae_pieces *pieces, uint32_t slots);
 void sae_tokenizer_free(sae_tokenizer *tokenizer);
 

@@ -86,8 +86,7 @@ struct Methods: Sendable {
         _ frame: Frame, into fields: inout EmbedRequestFields
     ) throws(EmbedRequestFields.Failure) {
         var failure: EmbedRequestFields.Failure?
-        frame.payload.withUnsafeBytes { bytes in
-            let message = UnsafeRawBufferPointer(rebasing: bytes[..<Int(frame.header.messageLength)])
+        frame.message.withUnsafeBytes { message in
             do throws(EmbedRequestFields.Failure) {
                 try fields.decode(message, maximumTexts: configuration.maximumTextsPerRequest)
             } catch { failure = error }
@@ -137,7 +136,7 @@ struct Methods: Sendable {
             $0.vocabulary = UInt32(engine.vocabularyCount)
             $0.trainedDimensions = [UInt32(engine.dimensions)]
             $0.scorer = engine.numerics
-            $0.device = engine.numerics.hasPrefix("opencl-1:") ? String(engine.numerics.dropFirst(9)) : "cpu"
+            $0.device = engine.numerics.hasPrefix("opencl-2:") ? String(engine.numerics.dropFirst(9)) : "cpu"
             $0.workers = UInt32(workerCount)
             $0.uptimeMs = (monotonicNanoseconds() - started) / 1_000_000
             $0.state = state.label
@@ -159,7 +158,7 @@ struct Methods: Sendable {
     private func texts(_ frame: Frame, _ lengths: [UInt32]) throws(Failure) -> TextBatch {
         guard !lengths.isEmpty else { throw Failure(.invalidArgument, "no text") }
         guard lengths.count <= configuration.maximumTextsPerRequest else { throw tooManyTexts }
-        guard let texts = TextBatch(bytes: Array(frame.attachment), lengths: lengths) else {
+        guard let texts = TextBatch(bytes: frame.attachment, lengths: lengths) else {
             throw Failure(.invalidArgument, "the lengths do not sum to the attachment")
         }
         return texts

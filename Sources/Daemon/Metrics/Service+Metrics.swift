@@ -20,7 +20,7 @@ extension Service {
         page.gauge("sae_buffer_bytes", "Payloads, reservations and unsent output.", admission.bufferedBytes)
         var counts: [TransportName: (connections: Int, streams: Int)] = [:]
         for lane in lanes {
-            for (transport, count) in lane.ioQueue.queue.sync(execute: { lane.counts() }) {
+            for (transport, count) in lane.ioQueue.sync({ lane.counts() }) {
                 let before = counts[transport] ?? (0, 0)
                 counts[transport] = (before.connections + count.connections, before.streams + count.streams)
             }

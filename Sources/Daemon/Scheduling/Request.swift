@@ -85,7 +85,7 @@ class Request: @unchecked Sendable {
         self.texts = texts
         self.lengths = lengths
         self.answerBytes = answerBytes + arrived.renderedBytes
-        heldBytes = arrived.call.frame.payload.count + self.answerBytes
+        heldBytes = arrived.call.frame.payloadCount + self.answerBytes
         unfinished = Atomic(lengths.count)
     }
 

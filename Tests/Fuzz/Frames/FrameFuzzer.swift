@@ -37,9 +37,9 @@ private func frames(in input: UnsafeRawBufferPointer, step: Int) -> [String] {
     do throws(Violation) {
         while offset < input.count {
             let end = min(offset + step, input.count)
-            decoder.append(UnsafeRawBufferPointer(rebasing: input[offset..<end]))
+            var rest = UnsafeRawBufferPointer(rebasing: input[offset..<end])
             offset = end
-            while let event = try decoder.next() { events.append("\(event)") }
+            while let event = try decoder.next(&rest) { events.append("\(event)") }
             precondition(decoder.bufferedBytes <= input.count, "more is held than has arrived")
         }
     } catch { events.append("\(error.code)") }
