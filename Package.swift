@@ -83,8 +83,8 @@ let package = Package(
         swift(
             "Daemon",
             [
-                "Transport", "Wire", "Messages", "SAEEngine", "Models", "Scoring", "Tokenization", "Vectors", "Bytes", "CPosix",
-                "CSystemd", "Diagnostics", log, toml, protobuf,
+                "Transport", "Wire", "Messages", "SAEEngine", "RuleLibrary", "KeyValueStore", "Models", "Scoring",
+                "Tokenization", "Vectors", "Bytes", "CPosix", "CSystemd", "Diagnostics", log, toml, protobuf,
             ] + http),
         swift("LoadGeneration", ["SAEClient", "Transport", "Diagnostics"]),
         .executableTarget(
@@ -100,7 +100,7 @@ let package = Package(
             name: "TestSupport", dependencies: ["CAllocationCounter", "SAEEngine", "RuleLibrary"] + engineRooms,
             path: "Tests/Support"),
         .executableTarget(
-            name: "library-writer", dependencies: ["RuleLibrary", "KeyValueStore", "Diagnostics", "TestSupport"], path: "Tests/LibraryWriter"),
+            name: "library-writer", dependencies: ["RuleLibrary", "KeyValueStore", "Rules", "Diagnostics", "TestSupport"], path: "Tests/LibraryWriter"),
         .target(name: "TestPeers", dependencies: ["Transport", "Wire", "Messages", protobuf], path: "Tests/Peers"),
         tests("Bytes", ["Bytes", "CChecksums", "Diagnostics"]),
         tests("Vectors", ["Vectors", "CVectorKernels", "Diagnostics"]),
@@ -121,7 +121,8 @@ let package = Package(
         tests(
             "Service",
             [
-                "TestPeers", "Daemon", "Transport", "Wire", "Messages", "SAEClient", "SAEEngine", "Models", "Bytes", "Scoring",
+                "TestPeers", "Daemon", "Transport", "Wire", "Messages", "SAEClient", "SAEEngine", "RuleLibrary", "KeyValueStore", "Models",
+                "Rules", "Bytes", "Scoring",
                 "Programs", protobuf,
             ]),
         tests("Command", ["Models", "Vectors", "Bytes", "Evaluation", "SAEEngine"]),
