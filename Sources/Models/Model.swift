@@ -100,13 +100,7 @@ package final class Model: Sendable {
         guard let start = memory.bytes.baseAddress else { throw fail("records", "is empty") }
         let table = RecordTable(
             shape: tables.shape, base: start.assumingMemoryBound(to: UInt8.self), count: phrases.recordCount, owner: memory)
-<<<<<<< HEAD
         if let record = table.firstUnusable { throw fail("records", "a number of record \(record) is out of range") }
-=======
-        if let record = table.firstUnusable {
-            throw fail("records", "a number of record \(record) is out of range")
-        }
->>>>>>> dc97661 (Check a generation's records as a model file's are)
         self.tables = ModelTables(
             shape: tables.shape, vocabularyCount: tables.vocabularyCount, records: table, projection: tables.projection,
             neighbours: tables.neighbours, couplings: tables.couplings, rules: tables.rules, thresholds: tables.thresholds,
