@@ -1,14 +1,12 @@
-// The engine's kernels, compiled once for each instruction set from kernels.inc, and the choice between them.
-//
-// Floor of a text of 19 pieces at 256 dimensions: 2 × 19 × 16 conversions and multiply-adds of 16 lanes for the two sums,
-// and a third of that for gates and couplings; 19 records of 8 cache lines, Zipf-distributed, mostly in the second level.
+// The engine's float kernels, compiled once for each instruction set from kernels.inc, and the choice between them.
 #include "CVectorKernels.h"
-#include <math.h>
-#include <string.h>
+#include "quantize.h"
 
 #pragma STDC FP_CONTRACT OFF
 
 typedef float lanes __attribute__((vector_size(64)));
+typedef float half __attribute__((vector_size(32)));
+typedef float quarter __attribute__((vector_size(16)));
 typedef float unaligned_lanes __attribute__((vector_size(64), aligned(4)));
 typedef int32_t integers __attribute__((vector_size(64)));
 typedef int8_t unaligned_bytes __attribute__((vector_size(16), aligned(1)));
@@ -16,82 +14,80 @@ typedef int8_t unaligned_bytes __attribute__((vector_size(16), aligned(1)));
 #define LOAD(p) (*(const unaligned_lanes *)(p))
 #define STORE(p, v) (*(unaligned_lanes *)(p) = (v))
 #define WIDEN(p) __builtin_convertvector(*(const unaligned_bytes *)(p), lanes)
-#define SPLAT(v) ((lanes){0} + (v))
+#define SPLAT(v) ((v) - (lanes){0})
 #define FMA(a, b, c) __builtin_elementwise_fma(a, b, c)
+// By lane: a where the mask is set, b elsewhere.
+#define CHOOSE_LANES(mask, a, b) ((lanes)(((mask) & (integers)(a)) | (~(mask) & (integers)(b))))
+#define LOW(v) __builtin_shufflevector(v, v, 0, 1, 2, 3, 4, 5, 6, 7)
+#define HIGH(v) __builtin_shufflevector(v, v, 8, 9, 10, 11, 12, 13, 14, 15)
+// Of two vectors' groups of 16, 8, 4 or 2 lanes, the first halves (at 0) or the second.
+#define EIGHTS(a, b, at)                                                                                               \
+    __builtin_shufflevector(a, b, (at), (at) + 1, (at) + 2, (at) + 3, (at) + 4, (at) + 5, (at) + 6, (at) + 7,          \
+                            (at) + 16, (at) + 17, (at) + 18, (at) + 19, (at) + 20, (at) + 21, (at) + 22, (at) + 23)
+#define FOURS(a, b, at)                                                                                                \
+    __builtin_shufflevector(a, b, (at), (at) + 1, (at) + 2, (at) + 3, (at) + 8, (at) + 9, (at) + 10, (at) + 11,        \
+                            (at) + 16, (at) + 17, (at) + 18, (at) + 19, (at) + 24, (at) + 25, (at) + 26, (at) + 27)
+#define TWOS(a, b, at)                                                                                                 \
+    __builtin_shufflevector(a, b, (at), (at) + 1, (at) + 16, (at) + 17, (at) + 4, (at) + 5, (at) + 20, (at) + 21,      \
+                            (at) + 8, (at) + 9, (at) + 24, (at) + 25, (at) + 12, (at) + 13, (at) + 28, (at) + 29)
+#define ONES(a, b, at)                                                                                                 \
+    __builtin_shufflevector(a, b, (at), (at) + 2, (at) + 16, (at) + 18, (at) + 4, (at) + 6, (at) + 20, (at) + 22,      \
+                            (at) + 8, (at) + 10, (at) + 24, (at) + 26, (at) + 12, (at) + 14, (at) + 28, (at) + 30)
 
 #define FORM(name) name##_reference
 #define TARGET
-#define BLOCK 4
+#define HAS_VNNI 0
 #include "kernels.inc"
 #undef FORM
 #undef TARGET
-#undef BLOCK
+#undef HAS_VNNI
+#undef TREES
 
 #if defined(__x86_64__)
 #define FORM(name) name##_avx2
-#define TARGET __attribute__((target("avx2,fma")))
-#define BLOCK 4
+#define TARGET AVX2
+#define HAS_VNNI 0
 #include "kernels.inc"
 #undef FORM
 #undef TARGET
-#undef BLOCK
+#undef HAS_VNNI
+#undef TREES
 #define FORM(name) name##_avx512
-#define TARGET __attribute__((target("avx512f,avx512bw,avx512vl,avx512dq")))
-#define BLOCK 16
+#define TARGET VNNI
+#define HAS_VNNI 1
 #include "kernels.inc"
 #undef FORM
 #undef TARGET
-#undef BLOCK
+#undef HAS_VNNI
+#undef TREES
 
 int sae_best_instruction_set(void) {
     if (__builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512vl") &&
-        __builtin_cpu_supports("avx512dq"))
+        __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vnni"))
         return SAE_AVX512;
-    if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma")) return SAE_AVX2;
-    return SAE_REFERENCE;
+    return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") ? SAE_AVX2 : SAE_REFERENCE;
 }
 #define CHOOSE(name, ...)                                                                                              \
     (set == SAE_AVX512 ? name##_avx512(__VA_ARGS__)                                                                    \
                        : set == SAE_AVX2 ? name##_avx2(__VA_ARGS__) : name##_reference(__VA_ARGS__))
 #else
 int sae_best_instruction_set(void) { return SAE_REFERENCE; }
-#define CHOOSE(name, ...) name##_reference(__VA_ARGS__)
+#define CHOOSE(name, ...) ((void)set, name##_reference(__VA_ARGS__))
 #endif
-
-void sae_add_records(int set, struct sae_records records, const uint32_t *ids, const float *weights, size_t count,
-                     float *x) {
-    const uint8_t *scales = records.base + records.D + records.r + 2 * records.s + 2 * records.c;
-    (void)set;
-    CHOOSE(add, records.base, records.stride, scales, records.stride, records.D, ids, weights, count, x);
-}
-
-void sae_add_rows(int set, const int8_t *rows, const float *scales, size_t D, const uint32_t *ids, const float *weights,
-                  size_t count, float *x) {
-    (void)set;
-    CHOOSE(add, (const uint8_t *)rows, D, (const uint8_t *)scales, sizeof(float), D, ids, weights, count, x);
-}
 
 void sae_gate_weights(int set, struct sae_records records, const float *u, const float *d, float inverse_temperature,
                       const uint32_t *ids, size_t count, float *weights) {
-    (void)set;
     CHOOSE(gate, records, u, d, inverse_temperature, ids, count, weights);
 }
 
-void sae_add_couplings(int set, struct sae_records records, const float *e, const uint32_t *ids, size_t count, float *z) {
-    (void)set;
-    CHOOSE(couple, records, e, ids, count, z);
+void sae_couplings(int set, struct sae_records records, const float *e, float factor, const uint32_t *ids, size_t count,
+                   float *z) {
+    CHOOSE(couple, records, e, factor, ids, count, z);
 }
 
-void sae_multiply_rows(int set, const float *rows, size_t count, size_t D, const float *x, float *output) {
-    (void)set;
-    CHOOSE(multiply, rows, count, D, x, output);
-}
+float sae_sum_of_squares(int set, const float *x, size_t D) { return CHOOSE(squares, x, D); }
 
-void sae_add_lifts(int set, const int8_t *rows, const float *scales, size_t count, size_t D, const float *factors,
-                   size_t factor_stride, size_t texts, float *x) {
-    (void)set;
-    CHOOSE(lift, rows, scales, count, D, factors, factor_stride, texts, x);
-}
+int sae_normalize(int set, const float *x, size_t D, float *unit) { return CHOOSE(normalize, x, D, unit); }
 
 float sae_dot(const float *a, const float *b, size_t D) {
     float lane[16] = {0};
@@ -110,18 +106,6 @@ float sae_dot(const float *a, const float *b, size_t D) {
         for (int j = 0; j < step; j++) lane[j] = lane[j] + lane[j + step];
     }
     return lane[0];
-}
-
-float sae_sum_of_squares(const float *x, size_t D) { return sae_dot(x, x, D); }
-
-int sae_normalize(const float *x, size_t D, float *unit) {
-    const float length = sqrtf(sae_sum_of_squares(x, D)), inverse = 1 / length;
-    if (!(length > 0) || isinf(length) || isinf(inverse)) {
-        memset(unit, 0, D * sizeof *unit);
-        return -1;
-    }
-    for (size_t d = 0; d < D; d++) unit[d] = x[d] * inverse;
-    return 0;
 }
 
 void sae_add_scaled(float coefficient, const float *elements, size_t D, float *x) {

@@ -7,15 +7,11 @@
 // Floor at k = 320, H = 512: 2,560 `vpdpbusd` of 64 products a text, 0.3 µs at two a cycle and 4 GHz. A single text
 // reads 164 KB of rules: 0.6 µs at 64 bytes a cycle from the second-level cache.
 #include "SAEScoring.h"
-
-#include <float.h>
-#include <math.h>
-#include <string.h>
+#include "quantize.h"
 
 #pragma STDC FP_CONTRACT OFF
 
-#define INLINE __attribute__((always_inline)) static inline
-#define STEP (SAE_BID_PANEL * 4)
+#define STEP SAE_STEP
 
 // Where the bids go: all of them, or the rules that fired.
 struct output {
@@ -40,31 +36,8 @@ void sae_bid_pack(const int8_t *rows, size_t H, size_t k, int8_t *panels, int32_
 
 // The scale of a text, and through `inverse` what its features are multiplied by.
 INLINE float feature_scale(const float *features, size_t k, float *inverse) {
-    // As bits, so that a NaN is the largest of all and the order of comparisons cannot matter.
-    uint32_t largest = 0;
-    for (size_t j = 0; j < k; j++) {
-        uint32_t bits;
-        memcpy(&bits, features + j, sizeof bits);
-        bits &= 0x7fffffff;
-        largest = bits > largest ? bits : largest;
-    }
-    float maximum;
-    memcpy(&maximum, &largest, sizeof maximum);
-    const float scale = maximum / 127;
-    const int usable = largest < 0x7f800000 && scale >= FLT_MIN;
-    *inverse = usable ? 1 / scale : 0;
-    return usable ? scale : 0;
+    return step_for(largest_bits(features, k), 127, inverse);
 }
-
-// One text into `count` elements of type T, `offset` added, the padding of the last step included.
-#define QUANTIZE(T, features, k, inverse, offset, output)                                                              \
-    do {                                                                                                               \
-        if ((inverse) > 0)                                                                                             \
-            for (size_t j = 0; j < (k); j++) (output)[j] = (T)((int)rintf((features)[j] * (inverse)) + (offset));      \
-        else                                                                                                           \
-            for (size_t j = 0; j < (k); j++) (output)[j] = (T)(offset);                                                \
-        for (size_t j = (k); j < SAE_BID_PADDED_FEATURES(k); j++) (output)[j] = (T)(offset);                           \
-    } while (0)
 
 INLINE float bid(float scale, float rule_scale, int32_t dot, float threshold) {
     const float product = (scale * rule_scale) * (float)dot;
@@ -96,7 +69,7 @@ static void bids_reference(const struct sae_bid_rules *rules, const float *featu
         float inverse;
         const float *row = features + i * k;
         const float scale = feature_scale(row, k, &inverse);
-        QUANTIZE(int8_t, row, k, inverse, 0, quantized);
+        QUANTIZE(int8_t, row, k, SAE_BID_PADDED_FEATURES(k), inverse, 0, quantized);
         for (size_t r = 0; r < rules->H; r += SAE_BID_PANEL) {
             const int8_t *panel = rules->panels + r / SAE_BID_PANEL * steps * STEP;
             int32_t dots[SAE_BID_PANEL] = {0};
@@ -114,12 +87,6 @@ static void bids_reference(const struct sae_bid_rules *rules, const float *featu
 }
 
 #if defined(__x86_64__)
-#include <immintrin.h>
-
-#define AVX2 __attribute__((target("avx2")))
-#define VNNI __attribute__((target("avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")))
-#define UNROLL _Pragma("clang loop unroll(full)")
-
 // `texts` × 8 rules: the sums of rules r ..< r + 8.
 INLINE AVX2 void tile_avx2(const int texts, const struct sae_bid_rules *rules, size_t r, const int16_t *quantized,
                            const float *scales, size_t first, const struct output *output) {
@@ -160,7 +127,7 @@ AVX2 static void bids_avx2(const struct sae_bid_rules *rules, const float *featu
     for (size_t i = 0; i < n; i++) {
         float inverse;
         scales[i] = feature_scale(features + i * k, k, &inverse);
-        QUANTIZE(int16_t, features + i * k, k, inverse, 0, quantized + i * padded);
+        QUANTIZE(int16_t, features + i * k, k, padded, inverse, 0, quantized + i * padded);
     }
     for (size_t r = 0; r < rules->H; r += 8) {
         size_t i = 0;
@@ -239,7 +206,7 @@ VNNI static void bids_vnni(const struct sae_bid_rules *rules, const float *featu
     for (size_t i = 0; i < n; i++) {
         float inverse;
         scales[i] = feature_scale(features + i * k, k, &inverse);
-        QUANTIZE(uint8_t, features + i * k, k, inverse, 128, quantized + i * padded);
+        QUANTIZE(uint8_t, features + i * k, k, padded, inverse, 128, quantized + i * padded);
     }
     size_t p = 0;
     // A text alone: eight accumulators, to have enough products under way.
@@ -253,7 +220,7 @@ int sae_bid_best_form(void) {
     if (__builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512dq") &&
         __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512vnni"))
         return SAE_BID_VNNI;
-    return __builtin_cpu_supports("avx2") ? SAE_BID_AVX2 : SAE_BID_REFERENCE;
+    return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") ? SAE_BID_AVX2 : SAE_BID_REFERENCE;
 }
 #else
 int sae_bid_best_form(void) { return SAE_BID_REFERENCE; }

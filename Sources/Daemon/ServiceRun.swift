@@ -9,6 +9,7 @@ extension Service {
     /// Opens the model, serves until SIGTERM or SIGINT has been obeyed, and returns. A second signal hurries.
     ///
     /// Call it from no Dispatch queue: it blocks its thread.
+    ///
     /// `read` gives the settings from all sources, at the start and at each reload (SIGHUP, the method Reload).
     package static func run(environment: [String: String], read: @escaping @Sendable () throws -> Configuration) throws {
         let configuration = try read()
@@ -24,7 +25,7 @@ extension Service {
             cacheDirectory: KernelCacheDirectory(environment: environment))
         let open: @Sendable (Configuration) throws -> Engine = { settings in
             let path = settings.modelPath.isEmpty ? try ResourceLocator.model() : settings.modelPath
-            return try Engine(contentsOf: path, scorer: scorer)
+            return try Engine(modelPath: path, library: settings.modelLibrary, scorer: scorer)
         }
         let engine = try open(configuration)
         if let failure = engine.scorer.openingFailure {

@@ -16,9 +16,9 @@ package final class Model: Sendable {
     package let pieces: PieceModel
     package let provenance: [(key: String, value: String)]
     package let selfTest: (text: String, vector: [Float])
-    /// SHA-256 as the header states it.
+    /// SHA-256 as the header states it; of a model with other rules than its file's, that of these.
     package let digest: [UInt8]
-    /// Names and sizes of the sections, in order.
+    /// Names and sizes of the file's sections, in order.
     package let sections: [(name: String, bytes: Int)]
     private let file: MappedFile
 
@@ -73,6 +73,49 @@ package final class Model: Sendable {
             layout.section("selftest"), dimensions: header.shape.dimensions, path: path)
     }
 
+    /// This model with other discrete rules in the place of its own.
+    /// - Parameters:
+    ///   - records: a record a phrase, as `RecordTable` lays them out.
+    ///   - digest: what the whole is called.
+    ///   - testVector: the vector of this model's test text then.
+    /// - Throws: `section`, as if rules and records were those of a file.
+    package init(
+        _ base: Model, phrases: RuleSet, records: [UInt8], digest: [UInt8], testVector: [Float]
+    ) throws(ModelError) {
+        func fail(_ section: String, _ reason: String) -> ModelError {
+            .section(path: base.file.path, name: section, reason: reason)
+        }
+        let tables = base.tables
+        guard phrases.vocabularyCount == tables.vocabularyCount, testVector.count == tables.shape.dimensions,
+            phrases.contextDimensions == 0 || phrases.contextDimensions == tables.shape.contextRank
+        else { throw fail("phrases", "the sizes of the new rules are not those of the model") }
+        guard records.count == phrases.phraseCount * tables.shape.recordBytes else {
+            throw fail("records", "\(records.count) bytes are not \(phrases.phraseCount) records of \(tables.shape.recordBytes)")
+        }
+        let memory: MappedFile
+        do throws(FileError) {
+            memory = try MappedFile(
+                joining: tables.records.bytes(ofFirst: tables.vocabularyCount), records, path: base.file.path)
+        } catch { throw .file(error) }
+        guard let start = memory.bytes.baseAddress else { throw fail("records", "is empty") }
+        let table = RecordTable(
+            shape: tables.shape, base: start.assumingMemoryBound(to: UInt8.self), count: phrases.recordCount, owner: memory)
+        if let record = table.firstUnusable { throw fail("records", "a number of record \(record) is out of range") }
+        self.tables = ModelTables(
+            shape: tables.shape, vocabularyCount: tables.vocabularyCount, records: table, projection: tables.projection,
+            neighbours: tables.neighbours, couplings: tables.couplings, rules: tables.rules, thresholds: tables.thresholds,
+            lifts: tables.lifts, temperature: tables.temperature)
+        self.phrases = phrases
+        self.digest = digest
+        name = base.name
+        contextRules = base.contextRules
+        pieces = base.pieces
+        provenance = base.provenance
+        selfTest = (base.selfTest.text, testVector)
+        sections = base.sections
+        file = base.file
+    }
+
     private struct Header {
         let shape: ModelShape
         let pieceCount: Int
@@ -121,19 +164,23 @@ package final class Model: Sendable {
         guard let base = recordBytes.baseAddress else { throw .section(path: path, name: "records", reason: "is empty") }
         let records = RecordTable(
             shape: shape, base: base.assumingMemoryBound(to: UInt8.self), count: header.recordCount, owner: owner)
-        if let record = records.firstNotFinite {
-            throw .section(path: path, name: "records", reason: "a number of record \(record) is not finite")
+        if let record = records.firstUnusable {
+            throw .section(path: path, name: "records", reason: "a number of record \(record) is out of range")
         }
         let (neighbourCount, couplingCount) = (4 * shape.neighbourRank, 2 * shape.couplingCount)
         let gates = try floats(
             layout.section("gates", byteCount: 4 * (neighbourCount + couplingCount))[...], name: "gates", path: path)
+        let lifts = try rows("lifts", shape.couplingCount + shape.ruleCount, shape.dimensions).0
+        guard (0..<lifts.count).allSatisfy({ lifts.scale($0) >= 0 }) else {
+            throw .section(path: path, name: "lifts", reason: "has a negative scale")
+        }
         let (rules, thresholds) = try rows("rules", shape.ruleCount, shape.featureCount, extra: shape.ruleCount)
         return ModelTables(
             shape: shape, vocabularyCount: header.pieceCount, records: records,
             projection: try rows("project", shape.contextRank, shape.dimensions).0,
             neighbours: Array(gates.prefix(neighbourCount)), couplings: Array(gates.dropFirst(neighbourCount)),
             rules: rules, thresholds: thresholds,
-            lifts: try rows("lifts", shape.couplingCount + shape.ruleCount, shape.dimensions).0,
+            lifts: lifts,
             temperature: header.temperature)
     }
 
@@ -178,12 +225,12 @@ package final class Model: Sendable {
         return (String(decoding: text, as: UTF8.self), vector)
     }
 
-    /// Computes the digest again, which opening does not: the checksums of the sections are quicker.
+    /// Computes the digest of the file again, which opening does not: the checksums of the sections are quicker.
     package func verifyDigest() -> Bool {
         guard let layout = try? ModelLayout(file.bytes, path: file.path) else { return false }
         let hash = SHA256()
         hash.update(layout.table)
         for entry in layout.entries { hash.update(entry.bytes) }
-        return hash.finalize() == digest
+        return hash.finalize() == layout.digest
     }
 }

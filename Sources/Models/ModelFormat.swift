@@ -15,6 +15,7 @@
 /// `shape`: u32 × 7, D, r, s, c, H, pieces, records; f32 temperature; then the model's name in UTF-8.
 /// `records`: see `RecordTable`. `project`: P, r × D int8, then r scales. `gates`: d, 4 × s f32, then e, 2 × c f32.
 /// `rules`: K, H × (D + c) int8, then H scales, then H thresholds. `lifts`: (c + H) × D int8, then c + H scales.
+/// Scales of `lifts` and of the records' E are not negative.
 /// `phrases`: the discrete rules, `RuleSet.canonicalBytes`. `pieces`: the serialised SentencePiece model. `origin`: provenance, lines `key=value` in UTF-8. `selftest`: u32 length
 /// of a text, the text, D f32: its vector.
 package enum ModelFormat {

@@ -37,17 +37,22 @@ package enum Trap: UserFacingError, Equatable {
     }
 }
 
-/// The stack machine that defines what a program means. The engine's fast path computes the same sums in the same
-/// order.
+/// The stack machine that defines what a program means. The engine's fast path computes the same sums, faster.
 ///
-/// A vector on the stack is a coefficient and elements: LEXEME pushes (scale of the meaning, its int8 elements), SCALE
-/// multiplies the coefficient, ADD adds coefficient · element to the register x, in one rounding. COUPLE adds to the
-/// register z, feature by feature, fma(scale of l · scale of h, e_o · (l · h), z); LIFT f adds column j of U with the
-/// coefficient (f · z_j) · scale of the column, j ascending.
+/// LEXEME, PHRASE and RULE push a **row**: a coefficient, which is its scale, and int8 elements. SCALE multiplies the
+/// coefficient. ADD takes rows in blocks: when `IntegerSum.blockSize` of them wait, or at the next LIFT, NORMALIZE or ADD of something else,
+/// they are added to the register x as one sum of integers,
+///
+///     step = max|c| / 255,  q = round(c · (1 / step)),  x[d] = fma(step, Σ q · E[d], x[d])
+///
+/// A **vector**, what NORMALIZE pushes, is added at once, x[d] = fma(c, v[d], x[d]). COUPLE p q o adds to the register z_o,
+/// feature by feature, fma(scale of l · l, scale of h · h, z_o). LIFT f adds U z to x, with z = fma(e_2, z_2, e_1 · z_1) · f, as
+/// a sum of integers with 127 levels.
 package struct Machine {
     package static let maximumDepth = 64
 
     private enum Value {
+        case row(coefficient: Float, elements: [Float])
         case vector(coefficient: Float, elements: [Float])
         case scalar(Float)
     }
@@ -55,28 +60,30 @@ package struct Machine {
     private let tables: ModelTables
     private var stack: [Value] = []
     private var x: [Float]
-    private var z: [Float]
+    /// z_1 and z_2.
+    private var z: [[Float]]
+    /// Rows that wait to be added to x.
+    private var waiting: [(coefficient: Float, elements: [Float])] = []
 
     package init(tables: ModelTables) {
         self.tables = tables
         x = [Float](repeating: 0, count: tables.shape.dimensions)
-        z = [Float](repeating: 0, count: tables.shape.couplingCount)
+        z = [[Float]](repeating: [Float](repeating: 0, count: tables.shape.couplingCount), count: 2)
     }
 
     /// Runs a program with at most `fuel` words and returns the one vector it leaves, of finite numbers.
     package mutating func run(_ program: [Instruction], fuel: Int) throws(Trap) -> [Float] {
         stack.removeAll()
+        waiting.removeAll()
         clear(&x)
-        clear(&z)
+        clear(&z[0])
+        clear(&z[1])
         for (at, instruction) in program.enumerated() {
             guard at < fuel else { throw .outOfFuel(at: at) }
             try step(instruction, at: at)
             guard stack.count <= Self.maximumDepth else { throw .overflow(at: at) }
         }
-        guard stack.count == 1, case .vector(let coefficient, let elements)? = stack.last else {
-            throw .noVector
-        }
-        let vector = materialize(coefficient, elements)
+        guard stack.count == 1, let vector = stack.last.flatMap(numbers) else { throw .noVector }
         guard vector.allSatisfy(\.isFinite) else { throw .notFinite(at: program.count - 1) }
         return vector
     }
@@ -95,19 +102,27 @@ package struct Machine {
             let row = tables.shape.couplingCount + Int(number)
             push((tables.lifts.scale(row), tables.lifts.elements(row)))
         case .couple(let left, let right, let offset): try couple(left, right, offset, at: at)
-        case .lift(let factor):
-            for feature in z.indices {
-                let coefficient = (factor * z[feature]) * tables.lifts.scale(feature)
-                addScaled(coefficient, tables.lifts.elements(feature), to: &x)
-            }
-            clear(&z)
+        case .lift(let factor): lift(factor)
         case .scale(let factor):
-            let (coefficient, elements) = try popVector(.scale, at: at)
-            stack.append(.vector(coefficient: factor * coefficient, elements: elements))
+            switch try pop(.scale, at: at) {
+            case .row(let coefficient, let elements):
+                stack.append(.row(coefficient: factor * coefficient, elements: elements))
+            case .vector(let coefficient, let elements):
+                stack.append(.vector(coefficient: factor * coefficient, elements: elements))
+            case .scalar: throw .typeMismatch(word: .scale, at: at)
+            }
         case .add:
-            let (coefficient, elements) = try popVector(.add, at: at)
-            addScaled(coefficient, elements, to: &x)
+            switch try pop(.add, at: at) {
+            case .row(let coefficient, let elements):
+                waiting.append((coefficient, elements))
+                if waiting.count == IntegerSum.blockSize { addWaiting() }
+            case .vector(let coefficient, let elements):
+                addWaiting()
+                addScaled(coefficient, elements, to: &x)
+            case .scalar: throw .typeMismatch(word: .add, at: at)
+            }
         case .normalize:
+            addWaiting()
             var unit = x
             guard normalize(x, count: x.count, into: &unit) else { throw .notFinite(at: at) }
             stack.append(.vector(coefficient: 1, elements: unit))
@@ -121,9 +136,10 @@ package struct Machine {
             _ = try peek(0, .drop, at: at)
             stack.removeLast()
         case .dot:
-            let right = try popVector(.dot, at: at)
-            let left = try popVector(.dot, at: at)
-            let product = dot(materialize(left.0, left.1), materialize(right.0, right.1))
+            guard let right = numbers(try pop(.dot, at: at)), let left = numbers(try pop(.dot, at: at)) else {
+                throw .typeMismatch(word: .dot, at: at)
+            }
+            let product = dot(left, right)
             guard product.isFinite else { throw .notFinite(at: at) }
             stack.append(.scalar(product))
         }
@@ -133,15 +149,45 @@ package struct Machine {
         for id in [left, right] where id >= tables.records.count { throw .unknown(word: .couple, id, at: at) }
         guard (1...2).contains(offset) else { throw .unknown(word: .couple, offset, at: at) }
         let (l, h) = (tables.records.left(Int(left)), tables.records.right(Int(right)))
-        let first = Int(offset - 1) * z.count
-        for feature in z.indices {
-            let product = tables.couplings[first + feature] * (l.elements[feature] * h.elements[feature])
-            z[feature] = z[feature].addingProduct(l.scale * h.scale, product)
+        let place = Int(offset - 1)
+        for feature in z[place].indices {
+            z[place][feature].addProduct(l.scale * l.elements[feature], h.scale * h.elements[feature])
         }
     }
 
+    private mutating func lift(_ factor: Float) {
+        addWaiting()
+        let count = tables.shape.couplingCount
+        let coefficients = (0..<count).map { feature in
+            let near = tables.couplings[feature] * z[0][feature]
+            let sum = near.addingProduct(tables.couplings[count + feature], z[1][feature])
+            return (sum * factor) * tables.lifts.scale(feature)
+        }
+        let rows = (0..<count).map(tables.lifts.elements)
+        addIntegers(coefficients, levels: IntegerSum.featureLevels, rows)
+        clear(&z[0])
+        clear(&z[1])
+    }
+
+    private mutating func addWaiting() {
+        guard !waiting.isEmpty else { return }
+        let rows = waiting
+        waiting.removeAll(keepingCapacity: true)
+        addIntegers(rows.map(\.coefficient), levels: IntegerSum.rowLevels, rows.map(\.elements))
+    }
+
+    /// x += Σ c · elements, with coefficients as integers.
+    private mutating func addIntegers(_ coefficients: [Float], levels: Float, _ rows: [[Float]]) {
+        let rounded = IntegerSum(rounding: coefficients, levels: levels)
+        var sums = [Int32](repeating: 0, count: x.count)
+        for (row, q) in zip(rows, rounded.multiples) {
+            for d in sums.indices { sums[d] += q * Int32(row[d]) }
+        }
+        for d in x.indices { x[d].addProduct(rounded.step, Float(sums[d])) }
+    }
+
     private mutating func push(_ row: (scale: Float, elements: [Float])) {
-        stack.append(.vector(coefficient: row.scale, elements: row.elements))
+        stack.append(.row(coefficient: row.scale, elements: row.elements))
     }
 
     private func clear(_ register: inout [Float]) {
@@ -153,15 +199,17 @@ package struct Machine {
         return stack[stack.count - 1 - depth]
     }
 
-    private mutating func popVector(_ word: Word, at: Int) throws(Trap) -> (Float, [Float]) {
-        guard case .vector(let coefficient, let elements) = try peek(0, word, at: at) else {
-            throw .typeMismatch(word: word, at: at)
-        }
+    private mutating func pop(_ word: Word, at: Int) throws(Trap) -> Value {
+        let value = try peek(0, word, at: at)
         stack.removeLast()
-        return (coefficient, elements)
+        return value
     }
 
-    private func materialize(_ coefficient: Float, _ elements: [Float]) -> [Float] {
-        elements.map { coefficient * $0 }
+    /// The numbers of a row or vector; nil for a scalar.
+    private func numbers(_ value: Value) -> [Float]? {
+        switch value {
+        case .row(let coefficient, let elements), .vector(let coefficient, let elements): elements.map { coefficient * $0 }
+        case .scalar: nil
+        }
     }
 }

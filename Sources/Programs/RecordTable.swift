@@ -21,6 +21,12 @@ package struct RecordTable: @unchecked Sendable {
         (self.shape, self.base, self.count, self.owner) = (shape, base, count, owner)
     }
 
+    /// The first so many records, as they lie in memory; valid as long as the owner.
+    package func bytes(ofFirst count: Int) -> UnsafeRawBufferPointer {
+        precondition(count <= self.count)
+        return UnsafeRawBufferPointer(start: base, count: count * shape.recordBytes)
+    }
+
     /// As the kernels take it.
     package var columns: sae_records {
         sae_records(
@@ -62,9 +68,9 @@ package struct RecordTable: @unchecked Sendable {
     /// A record's own log-weight, b.
     package func bias(_ id: Int) -> Float { number(id, 6) }
 
-    /// The first record with a scale or weight that is not a finite number, or nil.
-    package var firstNotFinite: Int? {
-        (0..<count).first { id in (0..<7).contains { !number(id, $0).isFinite } }
+    /// The first record with a scale or weight that is not a finite number, or a negative scale of E; or nil.
+    package var firstUnusable: Int? {
+        (0..<count).first { id in (0..<7).contains { !number(id, $0).isFinite } || number(id, 0) < 0 }
     }
 
     private func number(_ id: Int, _ index: Int) -> Float {
@@ -92,6 +98,8 @@ package struct PackedRecords: Sendable, Equatable {
     package var count: Int { bytes.count / shape.recordBytes }
 
     package init(shape: ModelShape) { self.shape = shape }
+
+    package mutating func removeLast(_ count: Int) { bytes.removeLast(count * shape.recordBytes) }
 
     /// Appends a record: its parts E, q, m, k, l and h in a row, each quantised with one scale, and its b.
     package mutating func append(_ elements: some Collection<Float>, bias: Float) {

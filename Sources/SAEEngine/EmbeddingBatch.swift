@@ -12,10 +12,11 @@ public struct EmbeddingBatch: Sendable {
     /// The vector of one text.
     public func vector(_ row: Int) -> ArraySlice<Float> { vectors[row * dimensions..<(row + 1) * dimensions] }
 
-    /// Makes room for `count` rows; allocates only to grow.
+    /// Makes room for `count` rows, which still hold what they held; allocates only to grow.
     mutating func reset(count: Int) {
-        vectors.removeAll(keepingCapacity: true)
-        vectors.append(contentsOf: repeatElement(0, count: count * dimensions))
+        let size = count * dimensions
+        if vectors.count > size { vectors.removeLast(vectors.count - size) }
+        if vectors.count < size { vectors.append(contentsOf: repeatElement(0, count: size - vectors.count)) }
         outcomes.removeAll(keepingCapacity: true)
     }
 

@@ -20,12 +20,14 @@ package import Vectors
 public struct Engine: Sendable {
     package let model: Model
     let instructionSet: InstructionSet
-    /// P as float32.
-    private let projection: [Float]
+    /// P.
+    let projection: PackedMatrix
+    /// U.
+    let couplingLifts: PackedMatrix
     package let scorer: ResilientScorer
     private let openingGeneration: UInt64
     private let substituteGeneration: UInt64
-    private let annealer: Annealer
+    let annealer: Annealer
 
     /// Opens and checks a model file; context rules are scored on the CPU.
     public init(contentsOf path: String) throws(EngineError) {
@@ -39,7 +41,8 @@ public struct Engine: Sendable {
     package init(model: Model, scorer settings: ScorerSettings = .cpu, instructionSet: InstructionSet = .best) {
         self.model = model
         self.instructionSet = instructionSet
-        projection = model.tables.projection.floats
+        projection = PackedMatrix(model.tables.projection)
+        couplingLifts = PackedMatrix(columns: model.tables.lifts, count: model.tables.shape.couplingCount)
         scorer = ResilientScorer(model.contextRules, settings)
         openingGeneration = Self.generation(model.digest, scorer.numerics)
         substituteGeneration = Self.generation(model.digest, scorer.substituteNumerics)
@@ -115,16 +118,18 @@ public struct Engine: Sendable {
                 guard let firstRow = rows.baseAddress else { return true }
                 for first in stride(from: 0, to: range.count, by: SliceMemory.textCount) {
                     let slice = first..<min(range.count, first + SliceMemory.textCount)
+                    workspace.slice.clear()
                     for row in slice {
                         let text = UnsafeBufferPointer(rebasing: bytes[texts.range(of: range.lowerBound + row)])
                         batch.outcomes.append(
-                            sum(
-                                text, limits: limits, temperature: temperature, using: &workspace, place: row - first,
-                                into: firstRow + row * dimensions))
+                            read(
+                                text, limits: limits, temperature: temperature, isLast: row == range.count - 1,
+                                using: &workspace))
                     }
-                    guard isCoupled(temperature) else { continue }
-                    let numerics = applyContextRules(
-                        &batch.outcomes, slice, using: &workspace.slice, into: firstRow + first * dimensions)
+                    let numerics = run(
+                        &batch.outcomes, slice, temperature: temperature, using: &workspace,
+                        into: firstRow + first * dimensions)
+                    guard let numerics else { continue }
                     guard workspace.slice.numerics ?? numerics == numerics else { return false }
                     workspace.slice.numerics = numerics
                 }
@@ -132,156 +137,6 @@ public struct Engine: Sendable {
             }
         }
     }
-
-    private func isCoupled(_ temperature: Temperature) -> Bool {
-        temperature != .infinite && model.tables.lifts.count > 0
-    }
-
-    /// One text up to its weighted sum: pieces, program, annealing, gates. The unit sum goes to `row`, and with the
-    /// features of the couplings to place `place` of the slice.
-    private func sum(
-        _ text: UnsafeBufferPointer<UInt8>, limits: TextLimits, temperature: Temperature,
-        using workspace: inout Workspace, place: Int, into row: UnsafeMutablePointer<Float>
-    ) -> RowOutcome {
-        var used = text
-        if text.count > limits.maximumTextBytes {
-            guard limits.truncates else {
-                return RowOutcome(status: .tooManyBytes, pieceCount: 0, isTruncated: false)
-            }
-            used = UnsafeBufferPointer(rebasing: text[..<characterBorder(in: text, atMost: limits.maximumTextBytes)])
-        }
-        let wasCut = workspace.tokenizer.encode(
-            used, maximumPieces: limits.maximumPieces, into: &workspace.pieces)
-        guard !wasCut || limits.truncates else {
-            return RowOutcome(status: .tooManyPieces, pieceCount: 0, isTruncated: false)
-        }
-        workspace.stream.load(workspace.pieces)
-        let count = workspace.stream.count
-        guard count > 0 else { return RowOutcome(status: .noPieces, pieceCount: 0, isTruncated: false) }
-        if !annealer.rules.isEmpty, temperature != .infinite {
-            anneal(&workspace.stream, using: &workspace.annealing, context: &workspace.gates)
-        }
-        let isDirected = workspace.stream.operands.withUnsafeBufferPointer { ids in
-            weigh(ids, temperature: temperature, using: &workspace.gates, into: row)
-                && couple(ids, temperature: temperature, using: &workspace.slice, place: place, sum: row)
-        }
-        guard isDirected else {
-            row.update(repeating: 0, count: dimensions)
-            return RowOutcome(status: .noDirection, pieceCount: 0, isTruncated: false)
-        }
-        return RowOutcome(status: .ok, pieceCount: count, isTruncated: wasCut || used.count < text.count)
-    }
-
-    /// The discrete rules (section 6): they see the context of the pieces as they were read.
-    private func anneal(
-        _ stream: inout ProgramStream, using workspace: inout AnnealingWorkspace,
-        context memory: inout GateMemory
-    ) {
-        if model.phrases.contextDimensions > 0 {
-            grow(&memory.bag, to: dimensions)
-            for d in 0..<dimensions { memory.bag[d] = 0 }
-            stream.operands.withUnsafeBufferPointer {
-                sae_add_records(
-                    instructionSet.rawValue, model.tables.records.columns, $0.baseAddress, nil, $0.count,
-                    &memory.bag)
-            }
-            _ = memory.bag.withUnsafeMutableBufferPointer { bag in
-                bag.baseAddress.map { normalize($0, count: dimensions, into: $0) }
-            }
-            findContext(&memory)
-        }
-        let count = model.phrases.contextDimensions
-        _ = annealer.anneal(
-            &stream, context: memory.context.span.extracting(first: count), using: &workspace)
-    }
-
-    /// P x̂.
-    private func findContext(_ memory: inout GateMemory) {
-        let rank = model.tables.shape.contextRank
-        grow(&memory.context, to: rank)
-        sae_multiply_rows(instructionSet.rawValue, projection, rank, dimensions, memory.bag, &memory.context)
-    }
-
-    /// The scale rules (algorithm.md, section 3): the plain sum gives the context, the context the weights, and these the
-    /// sum, made unit. False when a sum has no direction.
-    private func weigh(
-        _ ids: UnsafeBufferPointer<UInt32>, temperature: Temperature, using memory: inout GateMemory,
-        into row: UnsafeMutablePointer<Float>
-    ) -> Bool {
-        let (shape, records, set) = (model.tables.shape, model.tables.records.columns, instructionSet.rawValue)
-        sae_add_records(set, records, ids.baseAddress, nil, ids.count, row)
-        guard shape.hasGates, temperature != .infinite else { return normalize(row, count: dimensions, into: row) }
-        grow(&memory.bag, to: dimensions)
-        grow(&memory.weights, to: ids.count)
-        guard memory.bag.withUnsafeMutableBufferPointer({ normalize(row, count: dimensions, into: $0.baseAddress) }) else {
-            return false
-        }
-        findContext(&memory)
-        sae_gate_weights(
-            set, records, memory.context, model.tables.neighbours, 1 / degrees(temperature), ids.baseAddress, ids.count,
-            &memory.weights)
-        row.update(repeating: 0, count: dimensions)
-        sae_add_records(set, records, ids.baseAddress, memory.weights, ids.count, row)
-        return normalize(row, count: dimensions, into: row)
-    }
-
-    /// The couplings (section 4): features of the text into its place of the slice.
-    private func couple(
-        _ ids: UnsafeBufferPointer<UInt32>, temperature: Temperature, using memory: inout SliceMemory, place: Int,
-        sum: UnsafeMutablePointer<Float>
-    ) -> Bool {
-        guard isCoupled(temperature) else { return true }
-        let (shape, count) = (model.tables.shape, model.tables.shape.couplingCount)
-        memory.features.withUnsafeMutableBufferPointer { features in
-            guard let base = features.baseAddress else { return }
-            let x = base + place * shape.featureCount
-            let z = x + dimensions
-            x.update(from: sum, count: dimensions)
-            z.update(repeating: 0, count: count)
-            sae_add_couplings(
-                instructionSet.rawValue, model.tables.records.columns, model.tables.couplings, ids.baseAddress, ids.count, z)
-            let scale = couplingScale(itemCount: ids.count)
-            for feature in 0..<count { z[feature] *= scale }
-        }
-        return true
-    }
-
-    /// The context rules (section 5): bids of the whole slice, then what fired is added to each text's vector. The name of
-    /// the arithmetic.
-    private func applyContextRules(
-        _ outcomes: inout [RowOutcome], _ rows: Range<Int>, using memory: inout SliceMemory,
-        into vectors: UnsafeMutablePointer<Float>
-    ) -> String {
-        let (size, couplings) = (model.tables.shape.featureCount, model.tables.shape.couplingCount)
-        for place in 0..<rows.count where outcomes[rows.lowerBound + place].status != .ok {
-            for feature in place * size..<(place + 1) * size { memory.features[feature] = 0 }
-        }
-        let numerics = memory.features.withUnsafeBufferPointer { features in
-            guard let base = features.baseAddress else { return scorer.numerics }
-            model.tables.lifts.addLeading(
-                couplings, factors: base + dimensions, stride: size, textCount: rows.count, using: instructionSet,
-                to: vectors)
-            return memory.session.fire(
-                UnsafeBufferPointer(rebasing: features[..<(rows.count * size)]), into: &memory.fired)
-        }
-        for place in 0..<rows.count where outcomes[rows.lowerBound + place].status == .ok {
-            let row = vectors + place * dimensions
-            let (rules, bids) = (memory.fired.rules(ofText: place), memory.fired.bids(ofText: place))
-            for index in rules.indices { memory.firedRows[index] = UInt32(couplings) + rules[index] }
-            memory.firedRows.withUnsafeBufferPointer { ids in
-                model.tables.lifts.add(
-                    UnsafeBufferPointer(rebasing: ids[..<rules.count]), weights: bids.baseAddress, using: instructionSet,
-                    to: row)
-            }
-            if !normalize(row, count: dimensions, into: row) {
-                outcomes[rows.lowerBound + place] = RowOutcome(status: .noDirection, pieceCount: 0, isTruncated: false)
-            }
-        }
-        return numerics
-    }
-
-    private func degrees(_ temperature: Temperature) -> Float { temperature.degrees ?? model.tables.temperature }
-
     /// The program that a text came down to: what `Machine` runs to the same vector. `workspace` has just embedded this one
     /// text, at this temperature.
     package func finalProgram(of workspace: borrowing Workspace, temperature: Temperature) -> FinalProgram {
@@ -314,16 +169,4 @@ public struct Engine: Sendable {
                 remedy: "this build of sae does not fit the model: report it, with the processor's name")
         }
     }
-}
-
-/// Makes room for `count` numbers; allocates only to grow.
-private func grow(_ values: inout [Float], to count: Int) {
-    if values.count < count { values.append(contentsOf: repeatElement(0, count: count - values.count)) }
-}
-
-/// The largest cut of at most `limit` bytes that is not inside a UTF-8 sequence.
-private func characterBorder(in text: UnsafeBufferPointer<UInt8>, atMost limit: Int) -> Int {
-    var cut = limit
-    while cut > 0, limit - cut < 4, text[cut] & 0xc0 == 0x80 { cut -= 1 }
-    return text[cut] & 0xc0 == 0x80 ? limit : cut
 }

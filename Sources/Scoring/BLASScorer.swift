@@ -1,4 +1,5 @@
 import COpenBLAS
+import Vectors
 
 /// Bids in float32 by OpenBLAS: one `sgemv` a text, on the calling thread.
 ///
@@ -16,7 +17,7 @@ package struct BLASScorer: BidScorer {
         openblas_set_num_threads(1)
         self.rules = rules
         columns = rules.transposed()
-        numerics = "blas-1:\(openblas_get_corename().map { String(cString: $0) } ?? "unknown")"
+        numerics = "blas-2:\(openblas_get_corename().map { String(cString: $0) } ?? "unknown")"
     }
 
     package func makeSession() -> any BidSession { Session(rules: rules, columns: columns) }

@@ -4,8 +4,8 @@
 /// batch, its place in it, or the thread. Back ends differ from each other within a tolerance (`ReferenceScorer`
 /// defines the value; `Int8Scorer` also rounds the features).
 package protocol BidScorer: Sendable {
-    /// Names the arithmetic: two scorers of one name give the same bits (`cpu-2`, `reference-1`,
-    /// `blas-1:CORE`, `opencl-1:DEVICE`).
+    /// Names the arithmetic: two scorers of one name give the same bits (`cpu-3`, `reference-2`,
+    /// `blas-2:CORE`, `opencl-2:DEVICE`).
     var numerics: String { get }
 
     /// What one thread needs to score. Allocates all that is needed for small batches.

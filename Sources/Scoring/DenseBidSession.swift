@@ -1,3 +1,5 @@
+import Vectors
+
 /// A session of a back end that computes every bid: those that fired are picked afterwards.
 protocol DenseBidSession: BidSession {
     var rules: BidRules { get }

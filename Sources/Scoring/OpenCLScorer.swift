@@ -1,4 +1,5 @@
 import CKernelSources
+import Vectors
 
 /// Bids in float32 by the kernel `bid_scores` on an OpenCL device.
 package struct OpenCLScorer: BidScorer {
@@ -38,7 +39,7 @@ package struct OpenCLScorer: BidScorer {
             panels: try context.makeBuffer(
                 copying: UnsafeBufferPointer(start: panels.base, count: panels.count), on: queue),
             thresholds: thresholdBuffer)
-        numerics = "opencl-1:\(device.name)"
+        numerics = "opencl-2:\(device.name)"
         try checkItself()
     }
 

@@ -62,8 +62,8 @@ package enum PlainKernels {
         return energies
     }
 
-    /// `gather_sum`: texts × dimensions, Σ_i (weight_i · scales[p_i]) · rows[p_i] in item order, as
-    /// `sae_add_rows` defines it.
+    /// `gather_sum`: texts × dimensions, Σ_i (weight_i · scales[p_i]) · rows[p_i] in item order, each product added in one
+    /// rounding.
     package static func gatherSums(
         _ batch: PieceBatch, weights: [Float], rows: [Int8], scales: [Float], dimensions: Int
     ) -> [Float] {

@@ -1,3 +1,5 @@
+import Vectors
+
 /// The plain twin that defines the bids of the float back ends:
 ///
 ///     K'_rj = element_rj · scale_r                         rounded once
@@ -10,7 +12,7 @@ package struct ReferenceScorer: BidScorer {
     /// K' transposed, k × H: the inner loop runs over rules, so that the compiler can use vectors.
     private let columns: AlignedMemory<Float>
 
-    package var numerics: String { "reference-1" }
+    package var numerics: String { "reference-2" }
 
     package init(_ rules: BidRules) {
         self.rules = rules

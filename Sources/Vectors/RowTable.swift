@@ -21,28 +21,15 @@ package struct RowTable: @unchecked Sendable {
         self.owner = owner
     }
 
-    /// x += Σ_i (weight_i · scale of row i) · row i in item order (`sae_add_rows`). Every id must be below `count`.
+    /// x += Σ_i (weight_i · scale of row i) · row i, rows counted from `first` on (`sae_add_rows`). Every row must be below
+    /// `count`.
     package func add(
-        _ ids: UnsafeBufferPointer<UInt32>, weights: UnsafePointer<Float>?, using set: InstructionSet,
+        _ ids: UnsafeBufferPointer<UInt32>, after first: Int, weights: UnsafePointer<Float>?, using set: InstructionSet,
         to x: UnsafeMutablePointer<Float>
     ) {
-        assert(ids.allSatisfy { $0 < count })
-        sae_add_rows(set.rawValue, elements, scales, dimensions, ids.baseAddress, weights, ids.count, x)
-    }
-
-    /// Adds the first `count` rows to each of `textCount` vectors, side by side at `x`: `sae_add_lifts`. The factors of
-    /// vector t are the floats from `factors + t · stride` on.
-    package func addLeading(
-        _ count: Int, factors: UnsafePointer<Float>, stride: Int, textCount: Int, using set: InstructionSet,
-        to x: UnsafeMutablePointer<Float>
-    ) {
-        assert(count <= self.count)
-        sae_add_lifts(set.rawValue, elements, scales, count, dimensions, factors, stride, textCount, x)
-    }
-
-    /// All rows as float32, count × dimensions.
-    package var floats: [Float] {
-        (0..<count * dimensions).map { Float(elements[$0]) * scales[$0 / dimensions] }
+        assert(ids.allSatisfy { first + Int($0) < count })
+        sae_add_rows(
+            set.rawValue, elements + first * dimensions, scales + first, dimensions, ids.baseAddress, weights, ids.count, x)
     }
 
     package func scale(_ id: Int) -> Float { scales[id] }
@@ -55,9 +42,9 @@ package struct RowTable: @unchecked Sendable {
 
 /// unit = x / |x|; false, and zeros, when |x| is zero or not finite. `x` and `unit` may be the same memory.
 package func normalize(
-    _ x: UnsafePointer<Float>, count: Int, into unit: UnsafeMutablePointer<Float>?
+    _ x: UnsafePointer<Float>, count: Int, using set: InstructionSet = .best, into unit: UnsafeMutablePointer<Float>?
 ) -> Bool {
-    sae_normalize(x, count, unit) == 0
+    sae_normalize(set.rawValue, x, count, unit) == 0
 }
 
 /// x += coefficient · elements; each product is added in one rounding.

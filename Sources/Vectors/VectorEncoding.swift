@@ -35,7 +35,7 @@ package enum VectorEncoding: UInt32, Sendable, CaseIterable {
             cut.withUnsafeMutableBufferPointer {
                 guard let target = $0.baseAddress else { return }
                 // A row of zeros, which stands for an error, stays one.
-                _ = sae_normalize(base + row * dimensions, leading, target + row * leading)
+                _ = normalize(base + row * dimensions, count: leading, into: target + row * leading)
             }
         }
         cut.withUnsafeBufferPointer { append($0, dimensions: leading, to: &out) }

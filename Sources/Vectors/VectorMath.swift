@@ -5,6 +5,6 @@ package func cosine(_ a: some Collection<Float>, _ b: some Collection<Float>) ->
     let a = Array(a)
     let b = Array(b)
     precondition(a.count == b.count)
-    let lengths = (sae_sum_of_squares(a, a.count) * sae_sum_of_squares(b, b.count)).squareRoot()
+    let lengths = (sae_dot(a, a, a.count) * sae_dot(b, b, b.count)).squareRoot()
     return lengths > 0 ? sae_dot(a, b, a.count) / lengths : 0
 }

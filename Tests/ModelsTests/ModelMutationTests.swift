@@ -1,5 +1,6 @@
 import Bytes
 import Models
+import Programs
 import SAEEngine
 import TestSupport
 import Testing
@@ -43,6 +44,23 @@ import Testing
         }
         return result
     }()
+
+    @Test func `a negative scale of a meaning or a lift is refused`() throws {
+        let shape = TinyModel.shape
+        let folder = try TemporaryFolder()
+        let lifts = (shape.couplingCount + shape.ruleCount) * shape.dimensions
+        for (section, place) in [(1, 3 * shape.recordBytes + shape.recordElementCount), (5, lifts)] {
+            var bytes = Self.file
+            let sign = Int(Self.number(bytes, 64 + section * 32 + 16, UInt64.self)) + place + 3
+            #expect(bytes[sign] < 0x80)
+            bytes[sign] |= 0x80
+            Self.repair(&bytes)
+            var writer = try AtomicFileWriter(folder.path("n.sae"))
+            try writer.append(bytes)
+            try writer.commit()
+            #expect(throws: ModelError.self) { try Model(folder.path("n.sae")) }
+        }
+    }
 
     @Test func `a file with right checksums and wrong contents opens to unit vectors or is refused`() throws {
         let folder = try TemporaryFolder()

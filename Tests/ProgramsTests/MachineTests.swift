@@ -40,9 +40,21 @@ import Vectors
     }
 
     @Test func `weighted lexemes are added and normalised`() throws {
-        // x = 3 · (1, 0) + 2 · (0, 2) = (3, 4).
-        let vector = try run("LEXEME 0 SCALE 3 ADD LEXEME 1 SCALE 2 ADD NORMALIZE")
-        #expect(abs(vector[0] - 0.6) < 1e-6 && abs(vector[1] - 0.8) < 1e-6)
+        // x = 3 · (1, 0) + 2.5 · (0, 2) = (3, 5): coefficients in the ratio of 153 to 255, which rounding keeps.
+        let vector = try run("LEXEME 0 SCALE 3 ADD LEXEME 1 SCALE 2.5 ADD NORMALIZE")
+        let length = Float(34).squareRoot()
+        #expect(abs(vector[0] - 3 / length) < 1e-6 && abs(vector[1] - 5 / length) < 1e-6)
+    }
+
+    @Test func `rows are summed with coefficients of 255 levels, vectors as they are`() throws {
+        // 0.3 of 255 levels is 76.5, and 76 steps are what the tie goes to.
+        let sum = try run("LEXEME 0 SCALE 0.6 ADD LEXEME 1 ADD NORMALIZE")
+        #expect(abs(sum[0] / sum[1] - Float(76) / 255) < 1e-6)
+        let negative = try run("LEXEME 0 SCALE -1 ADD LEXEME 1 SCALE 0.5 ADD NORMALIZE")
+        #expect(abs(negative[0] + Float(0.5).squareRoot()) < 1e-6 && abs(negative[1] - Float(0.5).squareRoot()) < 1e-6)
+        let vectors = try run("LEXEME 0 ADD NORMALIZE SCALE 0.3 ADD LEXEME 1 ADD NORMALIZE SCALE 2 ADD NORMALIZE")
+        #expect(abs(vectors[0] / vectors[1] - 0.15) < 1e-6)
+        #expect(throws: Trap.notFinite(at: 4)) { try run("LEXEME 0 SCALE 3e38 SCALE 3e38 ADD NORMALIZE") }
     }
 
     @Test func `stack words do what Forth's do`() throws {
@@ -60,7 +72,8 @@ import Vectors
         // z = 0.5 · 2 · 4 = 4 at offset 1 and 0 at offset 2; LIFT 0.5 adds 2 · (10, 0).
         let vector = try run("COUPLE 0 1 1 COUPLE 0 1 2 LIFT 0.5 LEXEME 1 SCALE 10 ADD NORMALIZE")
         #expect(abs(vector[0] - Float(0.5).squareRoot()) < 1e-6 && abs(vector[1] - Float(0.5).squareRoot()) < 1e-6)
-        #expect(try run("LEXEME 0 ADD NORMALIZE ADD LEXEME 1 SCALE 0 ADD NORMALIZE") == [1, 0])
+        let again = try run("LEXEME 0 ADD NORMALIZE ADD LEXEME 1 SCALE 0 ADD NORMALIZE")
+        #expect(abs(again[0] - 1) < 1e-6 && again[1] == 0)
         #expect(throws: Trap.notFinite(at: 3)) { try run("LEXEME 0 ADD NORMALIZE NORMALIZE") }
         #expect(throws: Trap.notFinite(at: 1)) { try run("LIFT 1 NORMALIZE") }
     }
@@ -87,6 +100,7 @@ import Vectors
     }
 
     @Test func `enough fuel is exactly as many as there are words`() throws {
-        #expect(try run("LEXEME 0 ADD NORMALIZE", fuel: 3) == [1, 0])
+        let vector = try run("LEXEME 0 ADD NORMALIZE", fuel: 3)
+        #expect(abs(vector[0] - 1) < 1e-6 && vector[1] == 0)
     }
 }

@@ -100,7 +100,9 @@ private struct Formulas {
             let (weights, freeCount) = formulas.weights(ids, temperature: Double(model.tables.temperature))
             let expected = formulas.vector(ids, weights: weights)
             let difference = zip(batch.vector(0), expected.vector).reduce(0) { max($0, abs(Double($1.0) - $1.1)) }
-            #expect(difference < 1e-4, "text \(index), \(ids.count) items")
+            // What is left is the rounding of coefficients and contexts to 8 bits.
+            #expect(difference < 4e-3, "text \(index), \(ids.count) items")
+            #expect(cosine(batch.vector(0), expected.vector.map { Float($0) }) > 0.9998)
             compared += 1
             free += freeCount
             fired += expected.firedCount

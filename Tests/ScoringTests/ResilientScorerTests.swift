@@ -38,14 +38,14 @@ import Testing
 
     /// The scorer gave OpenCL up while it opened, and scores as int8 does.
     private func expectSubstitute(_ scorer: ResilientScorer, _ comment: Comment? = nil) {
-        #expect(scorer.numerics == "cpu-2", comment)
+        #expect(scorer.numerics == "cpu-3", comment)
         let (lists, numerics) = fire(scorer.makeSession())
         #expect(lists == expected, comment)
-        #expect(numerics == "cpu-2", comment)
+        #expect(numerics == "cpu-3", comment)
     }
 
     @Test(arguments: [
-        (ScorerChoice.int8, "cpu-2"), (.reference, "reference-1"), (.blas, "blas-1:"), (.opencl, "opencl-1:"),
+        (ScorerChoice.int8, "cpu-3"), (.reference, "reference-2"), (.blas, "blas-2:"), (.opencl, "opencl-2:"),
     ])
     func `each choice scores with its own arithmetic`(choice: ScorerChoice, name: String) throws {
         let scorer = ResilientScorer(rules, settings(choice))
@@ -147,7 +147,7 @@ import Testing
     {
         let scorer = ResilientScorer(rules, settings(.opencl))
         let (name, first, second) = (scorer.numerics, scorer.makeSession(), scorer.makeSession())
-        #expect(name.hasPrefix("opencl-1:"))
+        #expect(name.hasPrefix("opencl-2:"))
         let (before, numerics) = fire(first)
         #expect(numerics == name)
         #expect(scorer.takeFailure() == nil)
@@ -156,18 +156,18 @@ import Testing
         try #require(first.primary as? any DeviceSession).loseDevice()
         let lost = fire(first)
         #expect(lost.rules == expected)
-        #expect(lost.numerics == "cpu-2")
+        #expect(lost.numerics == "cpu-3")
         let failure = scorer.takeFailure()
         guard case .call(_, -36, _) = failure else {
             Issue.record("\(String(describing: failure))")
             return
         }
-        #expect(scorer.numerics == "cpu-2")
+        #expect(scorer.numerics == "cpu-3")
         #expect(scorer.openingFailure == nil)
         for session in [first, second, scorer.makeSession()] {
             let after = fire(session)
             #expect(after.rules == expected)
-            #expect(after.numerics == "cpu-2")
+            #expect(after.numerics == "cpu-3")
             #expect(scorer.takeFailure() == nil)
         }
     }

@@ -14,7 +14,7 @@ import Testing
         try #require(session.primary as? any DeviceSession, "these tests need PoCL").loseDevice()
         let features = [Float](repeating: 0, count: TinyModel.shape.featureCount)
         var fired = FiredRules(ruleCount: TinyModel.shape.ruleCount, textCapacity: 1)
-        #expect(features.withUnsafeBufferPointer { session.fire($0, into: &fired) } == "cpu-2")
+        #expect(features.withUnsafeBufferPointer { session.fire($0, into: &fired) } == "cpu-3")
     }
 
     private func expectOneFallback(_ fixture: ServiceFixture) async {

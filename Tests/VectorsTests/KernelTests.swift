@@ -11,9 +11,10 @@ import Vectors
         rows.replaceSubrange(16..<19, with: [4, 5, -6])
         var sum = [Float](repeating: 0, count: 16)
         sum[0] = 1
-        sae_add_rows(0, rows, [0.5, 0.25], 16, [1, 0, 1], [1, 2, 4], 3, &sum)
-        // (1, 0, 0) + 1·0.25·(4, 5, −6) + 2·0.5·(1, −2, 3) + 4·0.25·(4, 5, −6)
-        #expect(sum.prefix(4) == [7, 4.25, -4.5, 0])
+        sae_add_rows(0, rows, [0.5, 0.25], 16, [1, 0, 1], [4.2, 510, 12], 3, &sum)
+        // Coefficients 1.05, 255 and 3 are 1, 255 and 3 steps of 1:
+        // (1, 0, 0) + 1·(4, 5, −6) + 255·(1, −2, 3) + 3·(4, 5, −6)
+        #expect(sum.prefix(4) == [272, -490, 741, 0])
     }
 
     /// Records of random numbers, as the kernels read them.
@@ -67,9 +68,14 @@ import Vectors
                     return weights
                 }
                 #expect(all.allSatisfy { $0.map(\.bitPattern) == all[0].map(\.bitPattern) })
+                // The context is rounded to 127 steps.
+                let step = u.reduce(0) { max($0, abs($1)) } / 127
                 for (i, id) in ids.enumerated() {
                     var energy = records.number(id, 6)
-                    for j in 0..<r { energy += records.number(id, 1) * records.element(id, 32 + j) * Double(u[j]) }
+                    for j in 0..<r {
+                        let context = Double(step) * Double((u[j] * (1 / step)).rounded(.toNearestOrEven))
+                        energy += records.number(id, 1) * records.element(id, 32 + j) * context
+                    }
                     for (o, offset) in [-2, -1, 1, 2].enumerated() where ids.indices.contains(i + offset) {
                         let other = ids[i + offset]
                         for j in 0..<s {
@@ -86,14 +92,14 @@ import Vectors
 
     @Test func `couplings are those of the formula, with the same bits for every instruction set`() {
         var random = SeededRandom(seed: 10)
-        let (c, left) = (48, 32 + 16)
+        let (c, left) = (112, 32 + 16)
         let records = Records(16, 0, c, using: &random)
         let e = (0..<2 * c).map { _ in Float.random(in: -1...1, using: &random) }
         for count in [1, 2, 3, 19] {
             let ids = (0..<count).map { _ in UInt32.random(in: 0..<20, using: &random) }
             let all = InstructionSet.available.map { set in
-                var z = [Float](repeating: 0, count: c)
-                records.withColumns { sae_add_couplings(set.rawValue, $0, e, ids, count, &z) }
+                var z = [Float](repeating: 7, count: c)
+                records.withColumns { sae_couplings(set.rawValue, $0, e, 0.25, ids, count, &z) }
                 return z
             }
             #expect(all.allSatisfy { $0.map(\.bitPattern) == all[0].map(\.bitPattern) })
@@ -105,19 +111,20 @@ import Vectors
                             * records.element(ids[i], left + j) * records.element(ids[i + o], left + c + j)
                     }
                 }
-                #expect(abs(Double(all[0][j]) - expected) < 1e-4 * max(1, abs(expected)))
+                #expect(abs(Double(all[0][j]) - expected / 4) < 1e-4 * max(1, abs(expected)))
             }
         }
     }
 
-    @Test func `a vector without direction becomes zeros and is reported`() {
+    @Test(arguments: InstructionSet.available)
+    func `a vector without direction becomes zeros and is reported`(set: InstructionSet) {
         for bad: Float in [0, .nan, .infinity] {
             var x: [Float] = [bad, 0, 0]
-            #expect(sae_normalize(x, 3, &x) == -1)
+            #expect(sae_normalize(set.rawValue, x, 3, &x) == -1)
             #expect(x == [0, 0, 0])
         }
         var x: [Float] = [3, 0, -4]
-        #expect(sae_normalize(x, 3, &x) == 0)
+        #expect(sae_normalize(set.rawValue, x, 3, &x) == 0)
         #expect(abs(x[0] - 0.6) < 1e-7 && x[1] == 0 && abs(x[2] + 0.8) < 1e-7)
     }
 

@@ -12,6 +12,8 @@ struct Methods: Sendable {
     private var configuration: Configuration { serving.configuration }
     private var engine: Engine { serving.engine }
     var generation: UInt64 { serving.engine.generation }
+    /// Of the model, or of the generation of a rule library.
+    var digest: [UInt8] { serving.engine.digest }
 
     init(_ serving: Serving) { self.serving = serving }
 
@@ -193,7 +195,7 @@ struct Methods: Sendable {
             $0.vocabulary = UInt32(engine.vocabularyCount)
             $0.trainedDimensions = [UInt32(engine.dimensions)]
             $0.scorer = engine.numerics
-            $0.device = engine.numerics.hasPrefix("opencl-1:") ? String(engine.numerics.dropFirst(9)) : "cpu"
+            $0.device = engine.numerics.hasPrefix("opencl-2:") ? String(engine.numerics.dropFirst(9)) : "cpu"
             $0.workers = UInt32(serving.workerCount)
             $0.uptimeMs = (monotonicNanoseconds() - serving.started) / 1_000_000
             $0.state = state.label

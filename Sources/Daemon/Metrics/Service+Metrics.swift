@@ -1,3 +1,4 @@
+import Bytes
 import Dispatch
 import Transport
 
@@ -7,7 +8,7 @@ extension Service {
         var page = MetricsPage()
         let generation = String(methods.generation, radix: 16)
         page.gauge("sae_build_info", "What runs.", labels: "version=\"\(Version.current)\"", 1)
-        page.gauge("sae_generation_info", "What serves.", labels: "generation=\"\(generation)\"", 1)
+        page.gauge("sae_generation_info", "What serves.", labels: "generation=\"\(generation)\",digest=\"\(hexadecimal(methods.digest))\"", 1)
         page.gauge("sae_ready", "As /readyz.", state == .serving ? 1 : 0)
         page.gauge("sae_draining", "Between SIGTERM and the end.", state == .lameDuck || state == .draining ? 1 : 0)
         metrics.write(to: &page)

@@ -68,10 +68,13 @@ extension Engine {
         let (records, shape) = (model.tables.records, model.tables.shape)
         let answers = ids.map { records.neighbourAnswer(Int($0)) }
         let influences = ids.map { records.neighbourInfluence(Int($0)) }
+        // The gates see the context in 127 steps.
+        let rounded = QuantizedRows(quantizing: context, dimensions: max(1, context.count))
+        let step = rounded.scales.first ?? 0
         return ids.indices.map { i in
             let q = records.contextAnswer(Int(ids[i]))
             var product: Float = 0
-            for index in q.elements.indices { product += q.elements[index] * context[index] }
+            for index in q.elements.indices { product += q.elements[index] * Float(rounded.elements[index]) }
             let neighbours = [-2, -1, 1, 2].enumerated().map { place, offset -> Float in
                 guard ids.indices.contains(i + offset) else { return 0 }
                 let (m, k) = (answers[i], influences[i + offset])
@@ -81,7 +84,7 @@ extension Engine {
                 return m.scale * k.scale * sum
             }
             return Trace.LogWeight(
-                bias: records.bias(Int(ids[i])), context: q.scale * product, neighbours: neighbours)
+                bias: records.bias(Int(ids[i])), context: q.scale * step * product, neighbours: neighbours)
         }
     }
 
@@ -93,8 +96,8 @@ extension Engine {
         var steps: [Trace.Step] = []
         func note(_ name: Trace.StepName, _ sum: [Float]) -> Float {
             var unit = sum
-            let length = sae_sum_of_squares(sum, sum.count).squareRoot()
-            _ = unit.withUnsafeMutableBufferPointer { normalize(sum, count: sum.count, into: $0.baseAddress) }
+            let length = sae_sum_of_squares(instructionSet.rawValue, sum, sum.count).squareRoot()
+            _ = unit.withUnsafeMutableBufferPointer { normalize(sum, count: sum.count, using: instructionSet, into: $0.baseAddress) }
             steps.append(Trace.Step(name: name, vector: unit, cosine: dot(unit, vector)))
             return length
         }

@@ -1,5 +1,4 @@
 package import Annealing
-import CVectorKernels
 import Models
 import Programs
 package import Rules
@@ -66,14 +65,8 @@ extension Engine {
     private func annealingContext(_ ids: [UInt32]) -> [Float] {
         let count = model.phrases.contextDimensions
         guard count > 0 else { return [] }
-        let (set, columns) = (instructionSet.rawValue, model.tables.records.columns)
-        var bag = [Float](repeating: 0, count: dimensions)
-        sae_add_records(set, columns, ids, nil, ids.count, &bag)
-        _ = bag.withUnsafeMutableBufferPointer { bag in
-            bag.baseAddress.map { normalize($0, count: dimensions, into: $0) }
-        }
-        var context = [Float](repeating: 0, count: count)
-        sae_multiply_rows(set, model.tables.projection.floats, count, dimensions, bag, &context)
-        return context
+        var memory = GateMemory(shape: model.tables.shape)
+        ids.withUnsafeBufferPointer { findContext(ofBag: $0, &memory) }
+        return Array(memory.context.prefix(count))
     }
 }

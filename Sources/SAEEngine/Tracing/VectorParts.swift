@@ -5,13 +5,13 @@ import Vectors
 ///
 ///     vector = Σ_i w_i E_i / (|x| |y|) + Σ_pairs U f / |y| + Σ_r bid_r V_r / |y|
 ///
-/// with x the weighted sum of the items, f the features of one coupling, and y the sum of all three before it is made
+/// with weights, features and bids as `IntegerSum` rounds them, x the weighted sum of the items, f the features of one coupling, and y the sum of all three before it is made
 /// unit. So its product with any direction is a sum over items, couplings and rules too.
 package struct VectorParts: Sendable {
     /// A row of D for each item.
     package let items: [[Float]]
     package let couplings: [(left: Int, right: Int, offset: Int)]
-    /// A row of c for each coupling: f / |y|.
+    /// A row of c for each coupling: f / |y|, as f takes part.
     package let features: [[Float]]
     /// Rules that fired, with bid / |y|.
     package let rules: [(rule: UInt32, weight: Float)]
@@ -22,12 +22,15 @@ package struct VectorParts: Sendable {
     ///   - length: |y|.
     init(_ program: FinalProgram, tables: ModelTables, sumLength: Float, length: Float) {
         self.tables = tables
-        items = program.items.map { id, weight in
-            let (scale, elements) = tables.records.meaning(Int(id))
-            let factor = weight * scale / (sumLength * length)
-            return elements.map { factor * $0 }
+        let meanings = program.items.map { tables.records.meaning(Int($0.id)) }
+        let weighted = IntegerSum.rounded(zip(program.items, meanings).map { $0.weight * $1.scale })
+        items = zip(meanings, weighted).map { meaning, coefficient in
+            let factor = coefficient / (sumLength * length)
+            return meaning.elements.map { factor * $0 }
         }
-        rules = program.fired.map { ($0.rule, $0.bid / length) }
+        let scales = program.fired.map { tables.lifts.scale(tables.shape.couplingCount + Int($0.rule)) }
+        let bids = IntegerSum.rounded(zip(program.fired, scales).map { $0.bid * $1 })
+        rules = program.fired.indices.map { (program.fired[$0].rule, scales[$0] > 0 ? bids[$0] / (scales[$0] * length) : 0) }
         let ids = program.items.map(\.id)
         guard program.isCoupled, tables.shape.couplingCount > 0 else {
             (couplings, features) = ([], [])
@@ -36,10 +39,15 @@ package struct VectorParts: Sendable {
         couplings = ids.indices.flatMap { left in
             (1...2).filter { left + $0 < ids.count }.map { (left, left + $0, $0) }
         }
-        let scale = couplingScale(itemCount: ids.count) / length
-        features = couplings.map { left, right, offset in
+        let scale = couplingScale(itemCount: ids.count)
+        let whole = couplings.map { left, right, offset in
             Self.feature(Int(ids[left]), Int(ids[right]), offset, scale: scale, tables)
         }
+        // The sum of the features is what is rounded: each coupling has its share of that.
+        let sums = (0..<tables.shape.couplingCount).map { j in whole.reduce(0) { $0 + $1[j] } * tables.lifts.scale(j) }
+        let rounded = IntegerSum(rounding: sums, levels: IntegerSum.featureLevels).values
+        let shares = zip(rounded, sums).map { $1 == 0 ? 0 : $0 / ($1 * length) }
+        features = whole.map { zip($0, shares).map { $0 * $1 } }
     }
 
     /// scale · e_o ⊙ l ⊙ h.

@@ -2,11 +2,11 @@
 ///
 /// Safe as `Sendable`: shared memory is filled by the initialiser that makes it and only read afterwards; all
 /// other belongs to one session, and so to one thread.
-final class AlignedMemory<Element: BitwiseCopyable>: @unchecked Sendable {
-    private(set) var base: UnsafeMutablePointer<Element>
-    private(set) var count: Int
+package final class AlignedMemory<Element: BitwiseCopyable>: @unchecked Sendable {
+    package private(set) var base: UnsafeMutablePointer<Element>
+    package private(set) var count: Int
 
-    init(count: Int) {
+    package init(count: Int) {
         self.count = count
         base = Self.allocate(count)
     }
@@ -14,7 +14,7 @@ final class AlignedMemory<Element: BitwiseCopyable>: @unchecked Sendable {
     deinit { base.deallocate() }
 
     /// Makes room for `count` elements; what was held is lost when it grows.
-    func reserve(_ count: Int) {
+    package func reserve(_ count: Int) {
         guard count > self.count else { return }
         base.deallocate()
         self.count = count
