@@ -82,6 +82,7 @@ import Wire
         let engines = try ["second", "third"].map { try fixture.writeModel(named: $0) }
         for engine in engines { expected[engine.generation] = vectors(engine, sentences) }
         let isOver = Mutex<Bool>.Box(false)
+        let answers = Mutex<Int>.Box(0)
         let known = expected
         let seen = try await withThrowingTaskGroup(of: Set<UInt64>.self) { group in
             for _ in 0..<4 {
@@ -92,11 +93,15 @@ import Wire
                         let answer = try await client.embed(sentences)
                         #expect(answer.errors.isEmpty && answer.vectors.map(\.bitPattern) == known[answer.generation])
                         seen.insert(answer.generation)
+                        answers.mutex.withLock { $0 += 1 }
                     }
                     return seen
                 }
             }
             for round in 0..<12 {
+                // Some answers between two reloads.
+                let before = answers.mutex.withLock { $0 }
+                _ = await eventually { answers.mutex.withLock { $0 } >= before + 4 }
                 _ = try fixture.writeModel(named: round % 2 == 0 ? "second" : "third")
                 try fixture.service.reload()
             }

@@ -29,7 +29,7 @@ import Testing
         let fixture = try ServiceFixture()
         let run = try await run(
             "conversations.py", ["--connect", overTCP ? fixture.tcpEndpoint : fixture.unixEndpoint])
-        #expect(run.output == "24 conversations, 0 went otherwise\n")
+        #expect(run.output == "32 conversations, 0 went otherwise\n")
         #expect(run.status == 0)
         #expect(await eventually { fixture.metric("sae_buffer_bytes") == 0 })
     }
