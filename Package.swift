@@ -88,7 +88,7 @@ let package = Package(
         .executableTarget(
             name: "sae",
             dependencies: engineRooms + [
-                "SAEEngine", "SAEClient", "Daemon", "Evaluation", "Fitting", "LoadGeneration", "Wire",
+                "SAEEngine", "SAEClient", "Daemon", "Evaluation", "Fitting", "LoadGeneration", "Wire", "Transport", "CPosix",
                 arguments, log,
             ]),
 

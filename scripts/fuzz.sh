@@ -13,6 +13,7 @@ case "${1:-}" in
     *[!0-9]*) die "not a number of seconds: $1 (see --help)" ;;
     *) seconds=$1 ;;
 esac
+at_most 1 "$@"
 
 install_packages "${build_packages[@]}" xxd
 need_swift

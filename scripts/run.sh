@@ -12,6 +12,7 @@ case "${1:-}" in
     -h|--help) usage; exit 0 ;;
     *) die "unknown argument $1 (see --help)" ;;
 esac
+at_most 1 "$@"
 install_packages "${build_packages[@]}" python3
 need_swift
 say "building (the first time takes some minutes)"

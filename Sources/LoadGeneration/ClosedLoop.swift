@@ -19,6 +19,7 @@ package struct ClosedLoop: Sendable {
     /// What a run gave.
     package struct Report: Sendable {
         package var requests = 0
+        /// Texts that got a vector.
         package var texts = 0
         package var elapsed = Duration.zero
         package var latencies = LatencyHistogram()
@@ -72,7 +73,7 @@ package struct ClosedLoop: Sendable {
             let answer = try await client.embed(bytes: request.bytes, lengths: request.lengths, as: .float32)
             report.latencies.record(UInt64(sent.duration(to: .now).seconds * 1e9))
             report.requests += 1
-            report.texts += answer.count
+            report.texts += answer.count - answer.errors.count
         }
         client.close()
         return report

@@ -36,11 +36,7 @@ struct EmbedCommand: AsyncParsableCommand {
     @Option(help: ArgumentHelp("Model file. (default: the one that comes with sae)", valueName: "file"))
     var model: String?
 
-    @Option(
-        help: ArgumentHelp(
-            "Ask the daemon at tcp://HOST:PORT or unix:PATH instead of computing here.", valueName: "endpoint"
-        ))
-    var connect: String?
+    @OptionGroup var daemon: DaemonOptions
 
     @Option(help: "Leading dimensions to keep, normalised again. (default: all)")
     var dimensions: Int?
@@ -58,10 +54,10 @@ struct EmbedCommand: AsyncParsableCommand {
         guard texts.isEmpty != (input == nil) else {
             throw ValidationError("give texts, or --input FILE (- for standard input)")
         }
-        guard connect == nil || (model == nil && threads == nil) else {
+        guard daemon.connect == nil || (model == nil && threads == nil) else {
             throw ValidationError("--model and --threads have no meaning with --connect")
         }
-        guard connect == nil || temperature != .infinite else {
+        guard daemon.connect == nil || temperature != .infinite else {
             throw ValidationError("the daemon has no infinite temperature: give one up to 16")
         }
         if let threads, !(1...256).contains(threads) { throw ValidationError("--threads is 1 to 256") }
@@ -77,11 +73,12 @@ struct EmbedCommand: AsyncParsableCommand {
         let embedder = try await makeEmbedder()
         let lines = try readLines()
         var sink = try EmbeddingSink(format: chosenFormat, path: output)
-        var skipped = 0
+        var (skipped, dimensions) = (0, 0)
         // Blocks bound the memory of everything but the texts themselves.
         for first in stride(from: 0, to: lines.count, by: blockCount) {
             let range = first..<min(first + blockCount, lines.count)
             let block = try await embedder.embed(lines, range)
+            dimensions = block.dimensions
             for row in 0..<range.count {
                 if let reason = block.errors[row] {
                     guard skipInvalid else {
@@ -95,7 +92,8 @@ struct EmbedCommand: AsyncParsableCommand {
                     vector, text: lines[range.lowerBound + row], number: range.lowerBound + row + 1)
             }
         }
-        try sink.finish()
+        if lines.count == 0 { dimensions = try await embedder.dimensions() }
+        try sink.finish(columnCount: dimensions)
         if skipped > 0 {
             Terminal.printNote("\(skipped) of \(lines.count) texts have no vector and were left out")
         }
@@ -104,9 +102,9 @@ struct EmbedCommand: AsyncParsableCommand {
     private var chosenFormat: EmbeddingFormat { format ?? (output?.hasSuffix(".npy") == true ? .npy : .text) }
 
     private func makeEmbedder() async throws -> any TextEmbedder {
-        if let connect {
+        if let connect = daemon.connect {
             return DaemonEmbedder(
-                client: try await Client(connectingTo: connect), dimensions: dimensions ?? 0,
+                client: try await Client(connectingTo: connect), leading: dimensions ?? 0,
                 temperature: temperature.degrees ?? 0)
         }
         let engine = try Engine(contentsOf: try model ?? ResourceLocator.model())

@@ -23,7 +23,7 @@ enum ExitStatus {
             if number == EPIPE { return brokenPipe }
             if [.unavailable, .exhausted].contains((error as? FileError)?.category) { return inputOutput }
         }
-        if error is ConfigurationError { return configuration }
+        if let error = error as? ConfigurationError { return error.isUsage ? usage : configuration }
         guard let error = error as? any UserFacingError else { return nil }
         return code(of: error.category)
     }

@@ -28,5 +28,6 @@ struct SAE: AsyncParsableCommand {
             ModelCommand.self,
             RulesCommand.self,
             DevicesCommand.self,
+            ProbeDeviceCommand.self,
         ])
 }

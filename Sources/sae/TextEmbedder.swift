@@ -15,6 +15,8 @@ struct EmbeddedBlock {
 /// In process or over a socket: the same vectors, to the bit.
 protocol TextEmbedder {
     func embed(_ lines: TextLines, _ range: Range<Int>) async throws -> EmbeddedBlock
+    /// The length of the vectors, where no text tells it.
+    func dimensions() async throws -> Int
 }
 
 struct LocalEmbedder: TextEmbedder {
@@ -39,6 +41,8 @@ struct LocalEmbedder: TextEmbedder {
             vectors: vectors, dimensions: leading, errors: batch.outcomes.map { Self.reason($0.status) })
     }
 
+    func dimensions() -> Int { leading }
+
     private static func reason(_ status: RowStatus) -> String? {
         switch status {
         case .ok: nil
@@ -53,13 +57,13 @@ struct LocalEmbedder: TextEmbedder {
 struct DaemonEmbedder: TextEmbedder {
     let client: Client
     /// 0: all of the model's.
-    let dimensions: Int
+    let leading: Int
     /// 0: the model's own.
     let temperature: Float
 
     func embed(_ lines: TextLines, _ range: Range<Int>) async throws -> EmbeddedBlock {
         var options = EmbedOptions()
-        options.dimensions = dimensions
+        options.dimensions = leading
         options.temperature = temperature
         let bytes = Array(
             lines.bytes[
@@ -72,6 +76,10 @@ struct DaemonEmbedder: TextEmbedder {
         var errors = [String?](repeating: nil, count: answer.count)
         for error in answer.errors { errors[error.index] = error.message }
         return EmbeddedBlock(vectors: floats(answer.bytes), dimensions: answer.dimensions, errors: errors)
+    }
+
+    func dimensions() async throws -> Int {
+        leading > 0 ? leading : try await client.information().dimensions
     }
 }
 

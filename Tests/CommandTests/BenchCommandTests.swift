@@ -22,6 +22,18 @@ import Testing
         }
     }
 
+    @Test func `texts without a vector are not counted`() throws {
+        let folder = try TemporaryFolder()
+        let path = folder.path("texts.txt")
+        try "a cat\n\n \na dog\n".write(toFile: path, atomically: true, encoding: .utf8)
+        let model = try TinyModel.write(in: folder)
+        let run = try Command(["bench", path, "--model", model])
+        #expect(run.status == 0 && run.output.contains("\"texts\":2,"), "\(run.output)")
+        #expect(run.errors == "sae: 2 of 4 texts have no vector and were left out\n")
+        try " \n".write(toFile: path, atomically: true, encoding: .utf8)
+        #expect(try Command(["bench", path, "--model", model]).status == 64)
+    }
+
     @Test func `wrong counts and an empty file are refused`() throws {
         let folder = try TemporaryFolder()
         let path = folder.path("empty.txt")

@@ -158,10 +158,13 @@ import Wire
     }
 
     @Test(arguments: [
-        (["--listen", "0.0.0.0:0"], "listen.tcp"), (["--workers", "x"], "workers.count"), (["--listen", "", "--unix", ""], "listen"),
+        (["--listen", "0.0.0.0:0"], [:], "listen.tcp"), ([], ["SAE_WORKERS_COUNT": "x"], "workers.count"),
+        ([], ["SAE_LISTEN_TCP": "nowhere"], "listen.tcp"), (["--listen", "", "--unix", ""], [:], "listen"),
     ])
-    func `a setting that cannot be stops the start with status 78`(_ arguments: [String], _ named: String) async throws {
-        let daemon = try Daemon(["--http", "", "--unix", "FOLDER/s"] + arguments)
+    func `a setting that cannot be stops the start with status 78`(
+        _ arguments: [String], _ environment: [String: String], _ named: String
+    ) async throws {
+        let daemon = try Daemon(["--http", "", "--unix", "FOLDER/s"] + arguments, environment: environment)
         #expect(try await daemon.exitStatus() == 78)
         #expect(daemon.errors.contains(named), "\(daemon.errors)")
     }
