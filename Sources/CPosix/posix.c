@@ -94,3 +94,5 @@ int sae_finish_standard_output(void) {
     struct pollfd output = {.fd = STDOUT_FILENO};
     return poll(&output, 1, 0) > 0 && (output.revents & POLLERR) ? -EPIPE : -EIO;
 }
+
+const char *sae_revision(void) { return SAE_REVISION; }

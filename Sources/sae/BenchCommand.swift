@@ -1,6 +1,7 @@
 import ArgumentParser
 import Bytes
 import LoadGeneration
+import SAEClient
 import SAEEngine
 
 /// `sae bench`: texts a second, in process or through a daemon. Prints a JSON object a measurement.
@@ -13,8 +14,12 @@ struct BenchCommand: AsyncParsableCommand {
               sae bench texts.txt --threads 1,2
               sae bench texts.txt --connect unix:/run/sae/sae.sock --connections 1,8,64 --batch 1,64
 
-            In process: the median of five runs over all texts, after one to warm up. With --connect: each \
-            connection has one request under way, for --seconds after a fifth of that to warm up. A JSON \
+              sae bench texts.txt --connect unix:/run/sae/sae.sock --connections 8 --batch 16 --rate 500,1000,2000
+
+            In process: the median of five runs over all texts, after one to warm up. With --connect, for --seconds \
+            after a fifth of that to warm up: each connection has one request under way (a closed loop: what the \
+            daemon can take); or with --rate requests are due at fixed times, and latencies count from then (an open \
+            loop: what clients wait). Nothing is tried again: refused, late and failed requests are counted. A JSON \
             object a line.
             """)
 
@@ -42,10 +47,21 @@ struct BenchCommand: AsyncParsableCommand {
     @Option(help: "Seconds of one measurement through a socket.")
     var seconds = 4.0
 
+    @Option(help: ArgumentHelp("Requests a second, over all connections. (default: a closed loop)", valueName: "n,n"))
+    var rate: CountList?
+
+    @Option(help: "Milliseconds that each request is given.")
+    var timeout = 10_000
+
     func validate() throws {
         guard seconds > 0, seconds <= 3600 else {
             throw ValidationError("--seconds is over 0 and at most 3600")
         }
+        guard (1...3_600_000).contains(timeout) else { throw ValidationError("--timeout is 1 to 3,600,000") }
+        guard (threads.values + connections.values + batch.values).allSatisfy({ $0 <= 10_000 }) else {
+            throw ValidationError("--threads, --connections and --batch are at most 10,000")
+        }
+        guard daemon.connect != nil || rate == nil else { throw ValidationError("--rate has a meaning only with --connect") }
         guard daemon.connect == nil || (model == nil && temperature == .fitted) else {
             throw ValidationError("--model and --temperature have no meaning with --connect")
         }
@@ -98,19 +114,48 @@ struct BenchCommand: AsyncParsableCommand {
         let texts = (0..<lines.count).map { Array(lines[$0]) }
         for connectionCount in connections.values {
             for textCount in batch.values {
-                var load = ClosedLoop(
-                    endpoint: endpoint, connections: connectionCount, textsPerRequest: textCount,
-                    duration: .seconds(seconds / 5))
-                _ = try await load.run(texts)
-                load.duration = .seconds(seconds)
-                let report = try await load.run(texts)
-                print(
-                    #"{"what":"daemon","connections":\#(connectionCount),"texts_per_request":\#(textCount),"#
-                        + #""requests":\#(report.requests),"texts_per_second":\#(Int(report.textsPerSecond)),"#
-                        + #""p50_us":\#(report.latencies.quantile(0.5) / 1000),"#
-                        + #""p99_us":\#(report.latencies.quantile(0.99) / 1000)}"#)
+                for rate in rate.map({ $0.values.map(Optional.some) }) ?? [nil] {
+                    var load = Load(
+                        endpoint: endpoint, connections: connectionCount, textsPerRequest: textCount,
+                        duration: .seconds(seconds / 5))
+                    load.rate = rate.map(Double.init)
+                    load.timeout = .milliseconds(timeout)
+                    load.connectTimeout = .seconds(daemon.wait)
+                    _ = try await load.run(texts)
+                    load.duration = .seconds(seconds)
+                    try show(await load.run(texts), of: load)
+                }
             }
         }
+    }
+
+    private func show(_ report: LoadReport, of load: Load) throws {
+        if let failure = report.firstFailure {
+            guard report.answered > 0 else { throw failure }
+            Terminal.printNote("\(report.failed) requests failed, the first with: \(failure.summary)")
+        }
+        var row = JSONWriter()
+        row.object { row in
+            row.value("what", "daemon")
+            row.value("loop", load.rate == nil ? "closed" : "open")
+            row.value("connections", load.connections)
+            row.value("texts_per_request", load.textsPerRequest)
+            if let rate = load.rate { row.value("rate", Int(rate)) }
+            row.value("requests", report.answered)
+            row.value("texts_per_second", Int(report.textsPerSecond))
+            for (name, share) in [("p50_us", 0.5), ("p90_us", 0.9), ("p99_us", 0.99), ("p999_us", 0.999), ("maximum_us", 1)] {
+                row.value(name, report.latencies.quantile(share) / 1_000)
+            }
+            row.value("refused", report.refused)
+            if report.refused > 0 { row.value("refused_p99_us", report.refusalLatencies.quantile(0.99) / 1_000) }
+            row.value("late", report.late)
+            row.value("failed", report.failed)
+            if load.rate != nil {
+                row.value("unsent", report.unsent)
+                row.value("lag_p99_us", report.lags.quantile(0.99) / 1_000)
+            }
+        }
+        print(row.text)
     }
 }
 
@@ -122,7 +167,7 @@ struct CountList: ExpressibleByArgument, ExpressibleByArrayLiteral {
 
     init?(argument: String) {
         let parts = argument.split(separator: ",", omittingEmptySubsequences: false)
-        values = parts.compactMap { Int($0) }.filter { (1...10_000).contains($0) }
+        values = parts.compactMap { Int($0) }.filter { (1...1_000_000).contains($0) }
         guard values.count == parts.count else { return nil }
     }
 

@@ -1,5 +1,6 @@
 import ArgumentParser
 import Bytes
+import Foundation
 import Glibc
 import SAEClient
 import SAEEngine
@@ -16,6 +17,7 @@ struct EmbedCommand: AsyncParsableCommand {
               sae embed --input texts.txt --output vectors.npy
               zcat texts.txt.gz | sae embed --input - --format jsonl --dimensions 64
               sae embed --connect tcp://127.0.0.1:7733 "A cat sat on the mat."
+              SAE_CLIENT_CONNECT=unix:/run/sae/sae.sock sae embed "A cat sat on the mat."
 
             A file holds one text a line and may be compressed with gzip. A line without a piece (empty, or \
             nothing but white space), or over 65,536 bytes, is an error with its number.
@@ -102,9 +104,9 @@ struct EmbedCommand: AsyncParsableCommand {
     private var chosenFormat: EmbeddingFormat { format ?? (output?.hasSuffix(".npy") == true ? .npy : .text) }
 
     private func makeEmbedder() async throws -> any TextEmbedder {
-        if let connect = daemon.connect {
+        if let endpoint = try endpoint() {
             return DaemonEmbedder(
-                client: try await Client(connectingTo: connect), leading: dimensions ?? 0,
+                client: try await daemon.client(at: endpoint), leading: dimensions ?? 0,
                 temperature: temperature.degrees ?? 0)
         }
         let engine = try Engine(contentsOf: try model ?? ResourceLocator.model())
@@ -115,6 +117,15 @@ struct EmbedCommand: AsyncParsableCommand {
         return LocalEmbedder(
             engine: engine, leading: dimensions ?? engine.dimensions, temperature: temperature,
             threads: threads ?? max(1, sysconf(Int32(_SC_NPROCESSORS_ONLN))))
+    }
+
+    /// Where the daemon is that computes, if one does: the flag, or the variable where no flag asks for this process.
+    private func endpoint() throws -> String? {
+        guard daemon.connect == nil, model == nil, threads == nil, temperature != .infinite else { return daemon.connect }
+        let name = "SAE_CLIENT_CONNECT"
+        guard let endpoint = ProcessInfo.processInfo.environment[name], !endpoint.isEmpty else { return nil }
+        try DaemonOptions.check(endpoint, of: name)
+        return endpoint
     }
 
     private func readLines() throws -> TextLines {

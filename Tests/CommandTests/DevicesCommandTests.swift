@@ -49,13 +49,13 @@ import Testing
         // PoCL calls ld to make a kernel's code, and aborts where there is none.
         let none = ["PATH": folder.root]
         let opened = try object(try devices(["--scorer", "opencl", "--json"], none))
-        #expect(opened["numerics"] as? String == "cpu-2")
+        #expect(opened["numerics"] as? String == "cpu-3")
         let failure = try #require(opened["failure"] as? String)
         #expect(failure.contains("was ended by signal 6") && failure.contains("ld (binutils)"), "\(failure)")
         let table = try devices([], none)
         #expect(table.status == 0, "\(table.errors)")
         #expect(table.output.contains("cannot score: the process that tried the OpenCL device '0'"), "\(table.output)")
-        #expect(table.output.contains("\nauto takes cpu-2;"))
+        #expect(table.output.contains("\nauto takes cpu-3;"))
     }
 
     @Test func `a cache that others may write to is named as such`() throws {

@@ -77,7 +77,7 @@ import Testing
 
     @Test func `a daemon that is not there is exit code 69`() throws {
         let folder = try TemporaryFolder()
-        let run = try Command(["embed", "--connect", "unix:\(folder.path("none.socket"))", "text"])
+        let run = try Command(["embed", "--connect", "unix:\(folder.path("none.socket"))", "--wait", "0.2", "text"])
         #expect(run.status == 69)
     }
 

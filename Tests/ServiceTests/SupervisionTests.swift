@@ -174,7 +174,9 @@ import Wire
         let bytes = Array(canary.utf8)
         let daemon = try Daemon(Self.quiet + ["--log-level", "trace", "--log-format", "json", "--log-slow-request-ms", "1"])
         _ = try await daemon.notifications(upTo: "READY=1")
-        let client = try await Client(connectingTo: daemon.socket, token: canary)
+        var options = ClientOptions()
+        options.token = canary
+        let client = try await Client(connectingTo: daemon.socket, options: options)
         _ = try await client.embed([canary, ""])
         _ = try await client.tokenize([canary])
         do { _ = try await client.similarity([canary, ""]) } catch { #expect(!error.description.contains(canary)) }

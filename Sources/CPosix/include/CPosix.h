@@ -51,3 +51,6 @@ int sae_name_file(int descriptor, const char *path);
 
 /// Writes out what printing has gathered. 0, or -errno of this or an earlier failure (EIO where that is not known).
 int sae_finish_standard_output(void);
+
+/// What the program was built from; "unknown" where the build did not say.
+const char *sae_revision(void);
