@@ -65,7 +65,7 @@ let package = Package(
         c("CVectorKernels"), c("CSentencePiece", linking: ["sentencepiece", "sentencepiece_train"]), c("CPosix", settings: [revision]), c("CChecksums"),
         c("CKernelSources"),
         system("COpenBLAS", "openblas"), system("COpenCL", "OpenCL"), system("CSystemd", "libsystemd"),
-        system("COpenSSL", "libcrypto"), system("CZlib", "zlib"),
+        system("COpenSSL", "libcrypto"), system("CZlib", "zlib"), system("CLMDB", "lmdb"),
 
         swift("Diagnostics", []),
         swift("Bytes", ["CPosix", "CChecksums", "COpenSSL", "CZlib", "Diagnostics"]),
@@ -77,6 +77,8 @@ let package = Package(
         swift("Annealing", ["Rules", "Programs", "Vectors", "Diagnostics"]),
         swift("Models", ["Programs", "Rules", "Scoring", "Tokenization", "Vectors", "Bytes", "Diagnostics"]),
         swift("SAEEngine", engineRooms + ["CVectorKernels"]),
+        swift("KeyValueStore", ["CLMDB", "Bytes", "Diagnostics"]),
+        swift("RuleLibrary", ["KeyValueStore", "Models", "Rules", "Bytes", "Diagnostics"]),
         swift("Evaluation", ["SAEEngine", "Vectors", "Bytes", "Diagnostics"]),
         swift("Fitting", ["Evaluation", "SAEEngine", "CVectorKernels"] + engineRooms),
 
@@ -87,22 +89,25 @@ let package = Package(
         swift(
             "Daemon",
             [
-                "Transport", "Wire", "Messages", "SAEEngine", "Models", "Scoring", "Tokenization", "Vectors", "Bytes", "CPosix",
-                "CSystemd", "Diagnostics", log, toml, protobuf,
+                "Transport", "Wire", "Messages", "SAEEngine", "RuleLibrary", "KeyValueStore", "Models", "Scoring",
+                "Tokenization", "Vectors", "Bytes", "CPosix", "CSystemd", "Diagnostics", log, toml, protobuf,
             ] + http),
         swift("LoadGeneration", ["SAEClient", "Transport", "Diagnostics"]),
         .executableTarget(
             name: "sae",
             dependencies: engineRooms + [
-                "SAEEngine", "SAEClient", "Daemon", "Evaluation", "Fitting", "LoadGeneration", "Wire", "Transport", "CPosix",
+                "SAEEngine", "SAEClient", "Daemon", "Evaluation", "Fitting", "LoadGeneration", "RuleLibrary", "KeyValueStore", "Wire",
+                "Transport", "CPosix",
                 arguments, log,
             ]),
 
         // Tests stand above everything. The allocation counter replaces malloc in the test process.
         c("CAllocationCounter", path: "Tests/AllocationCounter"),
         .target(
-            name: "TestSupport", dependencies: ["CAllocationCounter", "SAEEngine"] + engineRooms,
+            name: "TestSupport", dependencies: ["CAllocationCounter", "SAEEngine", "RuleLibrary"] + engineRooms,
             path: "Tests/Support"),
+        .executableTarget(
+            name: "library-writer", dependencies: ["RuleLibrary", "KeyValueStore", "Rules", "Diagnostics", "TestSupport"], path: "Tests/LibraryWriter"),
         .target(name: "TestPeers", dependencies: ["Transport", "Wire", "Messages", protobuf], path: "Tests/Peers"),
         tests("Bytes", ["Bytes", "CChecksums", "Diagnostics"]),
         tests("Vectors", ["Vectors", "CVectorKernels", "Diagnostics"]),
@@ -113,6 +118,8 @@ let package = Package(
         tests("Annealing", ["Annealing", "Rules", "Programs", "Vectors", "CAllocationCounter"]),
         tests("Models", engineRooms + ["SAEEngine"]),
         tests("SAEEngine", ["SAEEngine", "CAllocationCounter"] + engineRooms),
+        tests("KeyValueStore", ["KeyValueStore", "Bytes"]),
+        tests("RuleLibrary", ["RuleLibrary", "KeyValueStore", "Diagnostics", "Models", "Rules", "Programs", "SAEEngine", "Bytes", "library-writer"]),
         tests("Evaluation", ["Evaluation"] + engineRooms),
         tests("Fitting", ["Fitting", "Evaluation", "SAEEngine", "CVectorKernels"] + engineRooms),
         tests("Wire", ["TestPeers", "Wire", "Messages", "Bytes", protobuf]),
@@ -122,7 +129,8 @@ let package = Package(
         tests(
             "Service",
             [
-                "TestPeers", "Daemon", "Transport", "Wire", "Messages", "SAEClient", "SAEEngine", "Models", "Bytes", "Scoring",
+                "TestPeers", "Daemon", "Transport", "Wire", "Messages", "SAEClient", "SAEEngine", "RuleLibrary", "KeyValueStore", "Models",
+                "Rules", "Bytes", "Scoring",
                 "Programs", protobuf,
             ]),
         tests("Command", ["Models", "Vectors", "Bytes", "Evaluation", "SAEEngine", "Tokenization"]),

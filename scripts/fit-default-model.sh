@@ -79,6 +79,8 @@ capture "$cache/rest.txt" "$cache/rest.npy"
 capture "$teacher/texts-more.txt.gz" "$cache/more.npy"
 perturb perturbed "$teacher/texts.txt.gz" --count 400000
 perturb perturbed2 "$teacher/texts-more.txt.gz" --count 450000
+perturb perturbed3 "$teacher/texts.txt.gz" --skip 400000 --count 400000
+perturb perturbed4 "$teacher/texts-more.txt.gz" --skip 450000 --count 450000
 perturb spoken1 "$teacher/texts.txt.gz" --count 120000 --spoken
 perturb spoken2 "$teacher/texts-more.txt.gz" --count 180000 --spoken
 perturb rare1 "$teacher/texts.txt.gz" --count 300000 --rare
@@ -87,7 +89,7 @@ perturb held "$teacher/texts.txt.gz" --count 8000 --of-held-out
 
 written=(--also "$cache/rest.txt" "$cache/rest.npy" "$teacher/texts-more.txt.gz" "$cache/more.npy")
 changed=()
-for name in perturbed perturbed2 spoken1 spoken2 rare1 rare2; do
+for name in perturbed perturbed2 spoken1 spoken2 rare1 rare2 perturbed3 perturbed4; do
     changed+=(--also "$cache/$name.txt" "$cache/$name.npy")
 done
 # Goes on from its checkpoint NAME.state.

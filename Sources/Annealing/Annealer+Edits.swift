@@ -86,10 +86,11 @@ extension Annealer {
         workspace.traceFate(.committed)
         workspace.energy += workspace.proposal.change
         let isNew = !workspace.claims[workspace.proposal.claim].isApplied
-        workspace.markChanged(match)
+        // What is added stands outside the body: patterns cannot see it.
+        if rules.edit(of: match.rule) == .replace { workspace.markChanged(match) }
         for edit in workspace.applied where edit.isWithdrawn {
             workspace.claims[edit.claim].isApplied = false
-            workspace.markChanged(edit.match)
+            if rules.edit(of: edit.match.rule) == .replace { workspace.markChanged(edit.match) }
         }
         workspace.applied.removeAll(where: \.isWithdrawn)
         if isNew {

@@ -31,17 +31,23 @@ package final class MappedFile: @unchecked Sendable {
     }
 
     /// Bytes of this process in place of a file, page-aligned like one; `path` is what errors call them.
-    package init(copying contents: [UInt8], path: String) throws(FileError) {
+    package convenience init(copying contents: [UInt8], path: String) throws(FileError) {
+        try self.init(joining: UnsafeRawBufferPointer(start: nil, count: 0), contents, path: path)
+    }
+
+    /// The same of two runs of bytes, one behind the other.
+    package init(joining first: UnsafeRawBufferPointer, _ second: [UInt8], path: String) throws(FileError) {
         self.path = path
-        guard !contents.isEmpty else {
+        let count = first.count + second.count
+        guard count > 0 else {
             bytes = UnsafeRawBufferPointer(start: nil, count: 0)
             return
         }
-        guard let base = mmap(nil, contents.count, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0),
-            base != MAP_FAILED
+        guard let base = mmap(nil, count, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0), base != MAP_FAILED
         else { throw .system(operation: "get memory for", path: path, errno: errno) }
-        base.copyMemory(from: contents, byteCount: contents.count)
-        bytes = UnsafeRawBufferPointer(start: base, count: contents.count)
+        if let start = first.baseAddress { base.copyMemory(from: start, byteCount: first.count) }
+        second.withUnsafeBytes { if let start = $0.baseAddress { (base + first.count).copyMemory(from: start, byteCount: $0.count) } }
+        bytes = UnsafeRawBufferPointer(start: base, count: count)
     }
 
     deinit {

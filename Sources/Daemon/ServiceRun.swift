@@ -22,7 +22,7 @@ extension Service {
         let scorer = ScorerSettings(
             choice: ScorerChoice(rawValue: configuration.modelScorer) ?? .auto, device: configuration.modelDevice,
             cacheDirectory: KernelCacheDirectory(environment: environment), probe: probe)
-        let engine = try Engine(contentsOf: modelPath, scorer: scorer)
+        let engine = try Engine(modelPath: modelPath, library: lowered.modelLibrary, scorer: scorer)
         if let failure = engine.scorer.openingFailure {
             metrics.scorerFallbacks.add(1)
             log.write(.scorerFallback, [.reason: failure.description])

@@ -22,8 +22,8 @@ package struct FittingOptions: Sendable, Equatable {
     /// a of the start a/(a + frequency) · vector of the piece (algorithm.md, section 10).
     package var startFrequency = 1e-3
     /// Each text is fitted at a temperature of the gates drawn between these, evenly in its logarithm.
-    package var lowestTemperature: Float = 1
-    package var highestTemperature: Float = 3
+    package var lowestTemperature: Float = 1.2
+    package var highestTemperature: Float = 2.4
     /// The temperature that the model says to use: held-out scores are taken at it.
     package var temperature: Float = 1.7
     /// The last epochs compute with the numbers as the file will hold them, in int8.

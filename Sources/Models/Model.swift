@@ -16,9 +16,9 @@ package final class Model: Sendable {
     package let pieces: PieceModel
     package let provenance: [(key: String, value: String)]
     package let selfTest: (text: String, vector: [Float])
-    /// SHA-256 as the header states it.
+    /// SHA-256 as the header states it; of a model with other rules than its file's, that of these.
     package let digest: [UInt8]
-    /// Names and sizes of the sections, in order.
+    /// Names and sizes of the file's sections, in order.
     package let sections: [(name: String, bytes: Int)]
     private let file: MappedFile
 
@@ -71,6 +71,49 @@ package final class Model: Sendable {
         provenance = try Self.parseOrigin(layout.section("origin"), path: path)
         selfTest = try Self.parseSelfTest(
             layout.section("selftest"), dimensions: header.shape.dimensions, path: path)
+    }
+
+    /// This model with other discrete rules in the place of its own.
+    /// - Parameters:
+    ///   - records: a record a phrase, as `RecordTable` lays them out.
+    ///   - digest: what the whole is called.
+    ///   - testVector: the vector of this model's test text then.
+    /// - Throws: `section`, as if rules and records were those of a file.
+    package init(
+        _ base: Model, phrases: RuleSet, records: [UInt8], digest: [UInt8], testVector: [Float]
+    ) throws(ModelError) {
+        func fail(_ section: String, _ reason: String) -> ModelError {
+            .section(path: base.file.path, name: section, reason: reason)
+        }
+        let tables = base.tables
+        guard phrases.vocabularyCount == tables.vocabularyCount, testVector.count == tables.shape.dimensions,
+            phrases.contextDimensions == 0 || phrases.contextDimensions == tables.shape.contextRank
+        else { throw fail("phrases", "the sizes of the new rules are not those of the model") }
+        guard records.count == phrases.phraseCount * tables.shape.recordBytes else {
+            throw fail("records", "\(records.count) bytes are not \(phrases.phraseCount) records of \(tables.shape.recordBytes)")
+        }
+        let memory: MappedFile
+        do throws(FileError) {
+            memory = try MappedFile(
+                joining: tables.records.bytes(ofFirst: tables.vocabularyCount), records, path: base.file.path)
+        } catch { throw .file(error) }
+        guard let start = memory.bytes.baseAddress else { throw fail("records", "is empty") }
+        let table = RecordTable(
+            shape: tables.shape, base: start.assumingMemoryBound(to: UInt8.self), count: phrases.recordCount, owner: memory)
+        if let record = table.firstUnusable { throw fail("records", "a number of record \(record) is out of range") }
+        self.tables = ModelTables(
+            shape: tables.shape, vocabularyCount: tables.vocabularyCount, records: table, projection: tables.projection,
+            neighbours: tables.neighbours, couplings: tables.couplings, rules: tables.rules, thresholds: tables.thresholds,
+            lifts: tables.lifts, temperature: tables.temperature)
+        self.phrases = phrases
+        self.digest = digest
+        name = base.name
+        contextRules = base.contextRules
+        pieces = base.pieces
+        provenance = base.provenance
+        selfTest = (base.selfTest.text, testVector)
+        sections = base.sections
+        file = base.file
     }
 
     private struct Header {
@@ -182,12 +225,12 @@ package final class Model: Sendable {
         return (String(decoding: text, as: UTF8.self), vector)
     }
 
-    /// Computes the digest again, which opening does not: the checksums of the sections are quicker.
+    /// Computes the digest of the file again, which opening does not: the checksums of the sections are quicker.
     package func verifyDigest() -> Bool {
         guard let layout = try? ModelLayout(file.bytes, path: file.path) else { return false }
         let hash = SHA256()
         hash.update(layout.table)
         for entry in layout.entries { hash.update(entry.bytes) }
-        return hash.finalize() == digest
+        return hash.finalize() == layout.digest
     }
 }

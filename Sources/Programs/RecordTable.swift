@@ -21,6 +21,12 @@ package struct RecordTable: @unchecked Sendable {
         (self.shape, self.base, self.count, self.owner) = (shape, base, count, owner)
     }
 
+    /// The first so many records, as they lie in memory; valid as long as the owner.
+    package func bytes(ofFirst count: Int) -> UnsafeRawBufferPointer {
+        precondition(count <= self.count)
+        return UnsafeRawBufferPointer(start: base, count: count * shape.recordBytes)
+    }
+
     /// As the kernels take it.
     package var columns: sae_records {
         sae_records(
@@ -92,6 +98,8 @@ package struct PackedRecords: Sendable, Equatable {
     package var count: Int { bytes.count / shape.recordBytes }
 
     package init(shape: ModelShape) { self.shape = shape }
+
+    package mutating func removeLast(_ count: Int) { bytes.removeLast(count * shape.recordBytes) }
 
     /// Appends a record: its parts E, q, m, k, l and h in a row, each quantised with one scale, and its b.
     package mutating func append(_ elements: some Collection<Float>, bias: Float) {

@@ -11,6 +11,9 @@ package struct PieceNames: Sendable {
         self.ids = ids
     }
 
+    /// Pieces of which nothing is known: they are written as `%id`.
+    package init(unknown count: Int) { self.init([[UInt8]](repeating: [], count: count)) }
+
     package var count: Int { texts.count }
 
     /// The text of a piece, or nil when it is empty, no UTF-8, or that of an earlier piece too.

@@ -17,29 +17,54 @@ package struct RuleMatch: Sendable, Hashable {
 }
 
 extension RuleSet {
-    /// Appends the matches whose anchors are among the items `anchors` of the body, in the order of anchors, then of
-    /// rules. Stops early when `matches` holds `maximumCount` or a few more, or when `fuel`, one a looked-at item and one a tried
-    /// rule, is at an end. Allocates only when `matches` must grow.
+    /// Appends the matches whose anchors are among the items `anchors` of the body. Stops early when `matches` holds
+    /// `maximumCount` or a few more, or when `fuel`, one a looked-at item and one a tried rule, is at an end. Allocates only
+    /// when `matches` must grow.
     package func appendMatches(
         in stream: ProgramStream, anchors: Range<Int>, maximumCount: Int, fuel: inout Int,
         to matches: inout [RuleMatch]
     ) {
+        let anchors = anchors.prefix(max(0, fuel - 1))
+        fuel -= anchors.count
         stream.operands.withUnsafeBufferPointer { operands in
             let body = UnsafeBufferPointer(rebasing: operands[..<stream.bodyCount])
-            for item in anchors {
-                fuel -= 1
-                guard fuel > 0 else { return }
-                for place in index.candidates(at: item, in: body) {
-                    let posting = index.candidate(place)
-                    fuel -= 1
+            let lefts = max(0, anchors.lowerBound - index.postings.reach)..<anchors.upperBound
+            index.postings.forEachPair(in: body, from: lefts) { item, distance in
+                let (left, right) = (body[item], body[item + distance])
+                index.postings.forEachRule(of: left, right) { posting in
+                    let anchor = posting.isBackward ? item + distance : item
+                    guard distance <= Int(posting.farthest), anchors.contains(anchor) else { return }
+                    // Of a neighbour that is there twice only the nearer one counts.
+                    let neighbour = posting.isBackward && !posting.isWhole ? left : right
+                    guard !(item + 1..<item + distance).contains(where: { body[$0] == neighbour }) else { return }
                     guard fuel > 0, matches.count < maximumCount else { return }
-                    guard index.mayMatch(posting, at: item, in: body) else { continue }
-                    index.forEachMatch(of: Int(posting.rule), anchoredAt: item, in: body) { first, last in
-                        matches.append(
-                            RuleMatch(rule: posting.rule, first: stream.firsts[first], last: stream.lasts[last]))
+                    fuel -= 1
+                    guard posting.isWhole else {
+                        return append(Int(posting.rule), at: anchor, in: body, stream, to: &matches)
                     }
+                    matches.append(
+                        RuleMatch(
+                            rule: posting.rule, first: stream.firsts[item], last: stream.lasts[item + distance]))
                 }
             }
+            guard index.postings.hasLoneAnchors else { return }
+            for item in anchors {
+                index.postings.forEachRule(of: body[item], RulePostings.nothing) { posting in
+                    guard fuel > 0, matches.count < maximumCount else { return }
+                    fuel -= 1
+                    append(Int(posting.rule), at: item, in: body, stream, to: &matches)
+                }
+            }
+        }
+    }
+
+    /// The matches of a rule with its anchor at an item.
+    private func append(
+        _ rule: Int, at anchor: Int, in body: UnsafeBufferPointer<UInt32>, _ stream: ProgramStream,
+        to matches: inout [RuleMatch]
+    ) {
+        index.forEachMatch(of: rule, anchoredAt: anchor, in: body) { first, last in
+            matches.append(RuleMatch(rule: UInt32(rule), first: stream.firsts[first], last: stream.lasts[last]))
         }
     }
 
@@ -55,15 +80,15 @@ extension RuleSet {
     }
 
     /// What a rule does, and the record of its phrase.
-    package func edit(of rule: UInt32) -> Edit { rules[Int(rule)].edit }
-    package func record(of rule: UInt32) -> UInt32 { UInt32(vocabularyCount) + rules[Int(rule)].phrase }
+    package func edit(of rule: UInt32) -> Edit { facts[Int(rule)].edit }
+    package func record(of rule: UInt32) -> UInt32 { facts[Int(rule)].record }
 
     /// The bid of a rule in a text with this context feature: `worth + coefficient · (context · c − offset)`, summed
     /// in order.
     package func strength(of rule: Int, context: Span<Float>) -> Float {
         precondition(
             context.count == contextDimensions, "the context feature has another length than the rules'")
-        guard !rules[rule].context.isEmpty else { return rules[rule].worth }
+        guard facts[rule].looksAtContext else { return facts[rule].worth }
         var product: Float = 0
         for index in 0..<contextDimensions { product += rules[rule].context[index] * context[index] }
         return rules[rule].worth + rules[rule].coefficient * (product - rules[rule].offset)

@@ -13,6 +13,16 @@ package struct RuleSet: Sendable {
     /// Ascending by pattern, edit and phrase.
     package let rules: [Rule]
     let index: RuleIndex
+    /// What annealing asks of a rule, rule after rule: less memory than the rules themselves.
+    let facts: [Facts]
+
+    struct Facts: Sendable {
+        var worth: Float
+        /// Of its phrase.
+        var record: UInt32
+        var edit: Edit
+        var looksAtContext: Bool
+    }
 
     package var recordCount: Int { vocabularyCount + phraseCount }
     package var isEmpty: Bool { rules.isEmpty }
@@ -60,7 +70,12 @@ package struct RuleSet: Sendable {
             throw .rule(ranked[place].given, .repeated)
         }
         self.rules = ranked.map(\.rule)
-        index = try RuleIndex(self.rules, classes: self.classes, recordCount: vocabularyCount + phraseCount)
+        index = try RuleIndex(self.rules, classes: self.classes)
+        facts = self.rules.map {
+            Facts(
+                worth: $0.worth, record: UInt32(vocabularyCount) + $0.phrase, edit: $0.edit,
+                looksAtContext: !$0.context.isEmpty)
+        }
     }
 
     private static func check(_ count: Int, _ what: RuleQuantity, _ maximum: Int) throws(RuleError) {

@@ -13,26 +13,30 @@
 package enum RuleSyntax {
     /// The text of a rule set; parsing it gives an equal set. Numbers are the shortest that read back the same.
     package static func print(_ rules: RuleSet, names: PieceNames) -> String {
-        precondition(names.count == rules.vocabularyCount, "the names are those of another vocabulary")
-        func name(_ element: PatternElement) -> String {
-            switch element {
-            case .pieceClass(let index): "@\(rules.classes[index].name)"
-            case .record(let id) where id >= rules.vocabularyCount: "$\(Int(id) - rules.vocabularyCount)"
-            case .record(let id): names.text(of: id).map(quoted) ?? "%\(id)"
-            }
-        }
         var lines: [String] = []
         if rules.phraseCount > 0 { lines.append("phrases \(rules.phraseCount)") }
         if rules.contextDimensions > 0 { lines.append("context \(rules.contextDimensions)") }
         for pieceClass in rules.classes {
-            let members = pieceClass.members.map { name(.record($0)) }.joined(separator: " ")
+            let members = pieceClass.members.map { name(.record($0), in: rules, names) }.joined(separator: " ")
             lines.append("class \(pieceClass.name) = \(members)")
         }
-        for rule in rules.rules {
-            lines.append(
-                "\(rule.pattern.text(name)) => \(rule.edit.keyword) $\(rule.phrase)\(numbers(of: rule))")
-        }
+        for rule in rules.rules { lines.append(line(of: rule, in: rules, names: names)) }
         return lines.map { $0 + "\n" }.joined()
+    }
+
+    /// The line of a rule of a set, without its end.
+    package static func line(of rule: Rule, in rules: RuleSet, names: PieceNames) -> String {
+        precondition(names.count == rules.vocabularyCount, "the names are those of another vocabulary")
+        let pattern = rule.pattern.text { name($0, in: rules, names) }
+        return "\(pattern) => \(rule.edit.keyword) $\(rule.phrase)\(numbers(of: rule))"
+    }
+
+    private static func name(_ element: PatternElement, in rules: RuleSet, _ names: PieceNames) -> String {
+        switch element {
+        case .pieceClass(let index): "@\(rules.classes[index].name)"
+        case .record(let id) where id >= rules.vocabularyCount: "$\(Int(id) - rules.vocabularyCount)"
+        case .record(let id): names.text(of: id).map(quoted) ?? "%\(id)"
+        }
     }
 
     private static func numbers(of rule: Rule) -> String {

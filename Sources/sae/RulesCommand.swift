@@ -7,11 +7,26 @@ import Rules
 import SAEEngine
 import Tokenization
 
-/// `sae rules`: discrete rules, for people who make models. Hidden: the shipped model needs none of it.
+/// `sae rules`: generations of discrete rules, and how to make some by hand.
 struct RulesCommand: ParsableCommand {
     static let configuration = CommandConfiguration(
-        commandName: "rules", abstract: "Mine and measure discrete rules.", shouldDisplay: false,
-        subcommands: [MineRulesCommand.self, OptimumCommand.self])
+        commandName: "rules",
+        abstract: "Keep generations of rules in a library, and promote one.",
+        discussion: """
+            A generation is the discrete rules of a model, named by its digest; give as much of it as is unique, or \
+            "promoted". The daemon serves the promoted one: sae serve --library FOLDER.
+
+            Examples:
+              sae rules import rules.txt --phrases phrases.npy --library lib
+              sae rules list --library lib
+              sae rules promote 3fa4b2 --library lib
+              sae rules promote --previous --library lib
+            """,
+        subcommands: [
+            ListGenerationsCommand.self, ShowGenerationCommand.self, DiffGenerationsCommand.self, LineageCommand.self,
+            ExportGenerationCommand.self, ImportGenerationCommand.self, PromoteGenerationCommand.self,
+            PruneGenerationsCommand.self, VerifyLibraryCommand.self, MineRulesCommand.self, OptimumCommand.self,
+        ])
 }
 
 /// `sae rules mine`: rules from what a model misses of its teacher.
@@ -25,7 +40,8 @@ struct MineRulesCommand: ParsableCommand {
 
             Example:
               sae rules mine texts.txt.gz vectors.npy --output rules.txt
-            """)
+            """,
+        shouldDisplay: false)
 
     @Argument(help: "Texts, one a line, plain or gzip.")
     var texts: String
@@ -105,7 +121,8 @@ struct OptimumCommand: ParsableCommand {
         discussion: """
             Example:
               sae rules optimum texts.txt.gz --rules rules.txt
-            """)
+            """,
+        shouldDisplay: false)
 
     @Argument(help: "Texts, one a line, plain or gzip.")
     var texts: String
@@ -159,7 +176,7 @@ struct OptimumCommand: ParsableCommand {
 }
 
 extension PieceNames {
-    fileprivate init(pieces: PieceModel) {
+    init(pieces: PieceModel) {
         self.init((0..<UInt32(pieces.vocabularyCount)).map { pieces.piece($0) })
     }
 }

@@ -1,9 +1,8 @@
 import Bytes
 import Foundation
-import SAEEngine
 import TestSupport
 import Testing
-import Tokenization
+import Vectors
 
 @Suite struct RulesCommandTests {
     private let folder: TemporaryFolder
@@ -14,91 +13,78 @@ import Tokenization
         model = try TinyModel.write(in: folder)
     }
 
-    private func write(_ text: String, _ name: String) throws -> String {
-        try text.write(toFile: folder.path(name), atomically: true, encoding: .utf8)
-        return folder.path(name)
+    private func sae(_ arguments: String...) throws -> Command {
+        let named = ["show", "diff", "export", "import"].contains(arguments[0]) ? ["--model", model] : []
+        return try Command(["rules"] + arguments + named + ["--library", folder.path("library")])
     }
 
-    private func objects(_ run: Command) throws -> [[String: Any]] {
+    /// Imports a rule that adds a phrase; the digest.
+    private func imported(_ rule: String, _ file: String, _ more: [String] = []) throws -> String {
+        try Data("phrases 1\n\(rule)\n".utf8).write(to: URL(fileURLWithPath: folder.path(file)))
+        var writer = try NumpyWriter(folder.path("p.npy"), rowCount: 1, columnCount: TinyModel.dimensions)
+        try writer.append((0..<TinyModel.dimensions).map { Float($0 % 7) })
+        try writer.finish()
+        let run = try Command(
+            ["rules", "import", folder.path(file), "--phrases", folder.path("p.npy"), "--model", model, "--library", folder.path("library")]
+                + more)
         #expect(run.status == 0, "\(run.errors)")
-        return try run.output.split(separator: "\n").map {
-            try #require(try JSONSerialization.jsonObject(with: Data($0.utf8)) as? [String: Any])
-        }
+        return String(run.output.dropLast())
     }
 
-    /// The pieces of a text, as rules name them.
-    private func pieces(_ text: String) throws -> [String] {
-        var tokenizer = Tokenizer(model: try PieceModel(serialized: TinyModel.pieceModel))
-        var buffer = PieceBuffer()
-        Array(text.utf8).withUnsafeBufferPointer { _ = tokenizer.encode($0, maximumPieces: 64, into: &buffer) }
-        return buffer.ids.map { "%\($0)" }
+    @Test func `generations are imported, listed, compared, promoted and taken back`() throws {
+        let first = try imported("%20 %30 => add $0 worth 1", "a", ["--promote"])
+        let second = try imported("%20 %31 => add $0 worth 2", "b")
+        #expect(first.count == 64 && second.count == 64 && first != second)
+
+        let list = try sae("list", "--json")
+        let array = try JSONSerialization.jsonObject(with: Data(list.output.utf8)) as? [[String: Any]]
+        #expect(Set(array?.compactMap { $0["digest"] as? String } ?? []) == [first, second])
+        #expect(array?.filter { $0["promoted"] as? Bool == true }.first?["digest"] as? String == first)
+        let lines = try sae("list").output.split(separator: "\n")
+        #expect(lines.count == 3 && lines.contains { $0.hasPrefix("*  \(first.prefix(12))  ") })
+
+        let difference = try sae("diff", first, second)
+        #expect(difference.output.hasPrefix("- ") && difference.output.hasSuffix(" => add $0 worth 2.0\n"))
+        #expect(difference.output.contains(" => add $0 worth 1.0\n+ "), "\(difference.output)")
+
+        let promoted = try sae("promote", String(second.prefix(20)))
+        #expect(promoted.status == 0 && promoted.output == second + "\n")
+        #expect(promoted.errors == "sae: it takes the place of \(first.prefix(12))\n")
+        #expect(try sae("promote", "--previous").output == first + "\n")
+        #expect(try sae("show", "promoted").output.contains("generation    \(first)\n"))
+        #expect(try sae("lineage", "promoted").output.hasPrefix("\(first.prefix(12)) *  "))
+        let verified = try sae("verify")
+        #expect(verified.status == 0 && verified.output == "2 generations, 3 parts, 0 faults\n")
     }
 
-    @Test func `the least energy is reached where rules do not compete, and known where they do`() throws {
-        let (the, cat) = (try #require(try pieces("the").last), try #require(try pieces("the cat").dropFirst(try pieces("the").count).first))
-        let texts = try write("the cat\na dog\nthe cat the cat\n", "texts")
-        let rules = try write("phrases 1\n\(the) \(cat) => replace $0 worth 1\n", "rules")
-        let rows = try objects(try Command(["rules", "optimum", texts, "--rules", rules, "--model", model]))
-        #expect(rows.count == 10 && rows[0]["schedule"] as? String == "greedy")
-        for row in rows {
-            #expect(row["texts"] as? Int == 3 && row["matching"] as? Int == 2, "\(row)")
-            let (energy, least) = (row["energy"] as? Double ?? .nan, row["least_energy"] as? Double ?? .nan)
-            #expect(energy >= least - 1e-4, "\(row)")
-        }
-        // Three places, each worth 1 and free for the taking.
-        #expect(rows[0]["energy"] as? Double == rows[0]["least_energy"] as? Double)
-    }
-
-    @Test func `a damaged file of rules is named, and shown to no terminal`() throws {
-        let texts = try write("the cat\n", "texts")
-        try Data([0xff, 0xfe, 0x1b, 0x5b]).write(to: URL(fileURLWithPath: folder.path("junk")))
-        for (file, words) in [(folder.path("junk"), "not UTF-8"), (try write("\u{1b}]0;x", "escape"), "line 1, column 1")] {
-            let run = try Command(["rules", "optimum", texts, "--rules", file, "--model", model])
-            #expect(run.status == 65 && run.output.isEmpty)
-            #expect(run.errors.contains(file) && run.errors.contains(words), "\(run.errors)")
-            #expect(!run.errors.utf8.contains(0x1b))
-        }
-        #expect(try Command(["rules", "optimum", texts, "--rules", folder.path("none"), "--model", model]).status == 66)
-    }
-
-    @Test func `mined rules and their phrases are files that belong together and can be read back`() throws {
-        let lines = GeneratedText.sentences(1_500, seed: 11)
-        let texts = try write(lines.joined(separator: "\n"), "texts")
-        // The teacher says what the engine does, and something of its own of one pair of words.
-        let engine = try Engine(contentsOf: model)
-        var vectors = engine.embed(TextBatch(lines), threads: 2).vectors
-        for (row, line) in lines.enumerated() where line.contains("broken clock") {
-            for d in 0..<engine.dimensions { vectors[row * engine.dimensions + d] += d % 2 == 0 ? 0.1 : -0.1 }
-        }
-        var file = try NumpyWriter(folder.path("v.npy"), rowCount: lines.count, columnCount: engine.dimensions)
-        try file.append(vectors)
-        try file.finish()
-        let (rules, phrases) = (folder.path("rules"), folder.path("phrases.npy"))
-        let run = try Command([
-            "rules", "mine", texts, folder.path("v.npy"), "--model", model, "--output", rules, "--phrases", phrases,
-            "--minimum-count", "20",
+    @Test func `an exported generation imports into another library under the same digest`() throws {
+        let digest = try imported("%20 %30 => add $0 worth 1", "a", ["--promote"])
+        let export = try sae("export", "promoted", "--output", folder.path("x.rules"))
+        #expect(export.status == 0 && export.output.isEmpty)
+        let other = try Command([
+            "rules", "import", folder.path("x.rules"), "--model", model, "--library", folder.path("other"),
         ])
-        let row = try #require(try objects(run).first)
-        let kept = try #require(row["kept"] as? Int)
-        #expect(kept > 0 && kept <= row["taken"] as? Int ?? 0)
-        #expect(try NumpyArray(phrases).rowCount == kept)
-        for figure in ["cosine", "agreement"] {
-            let scores = try #require(row[figure] as? [Double])
-            #expect(scores.count == 2 && scores.allSatisfy { $0 > 0 && $0 <= 1 }, "\(row)")
-        }
-        let text = try String(contentsOfFile: rules, encoding: .utf8)
-        #expect(text.hasPrefix("phrases \(kept)\n") && text.split(separator: "\n").count == kept + 1, "\(text)")
-        let optimum = try Command(["rules", "optimum", texts, "--rules", rules, "--model", model, "--maximum", "200"])
-        #expect(try objects(optimum).allSatisfy { $0["texts"] as? Int == 200 })
+        #expect(other.output == digest + "\n")
+        let again = try Command(["rules", "export", digest, "--model", model, "--library", folder.path("other")])
+        #expect(again.output == (try String(contentsOfFile: folder.path("x.rules"), encoding: .utf8)))
     }
 
-    @Test func `vectors of another width are exit code 65, and leave no file`() throws {
-        let texts = try write("the cat\n", "texts")
-        var file = try NumpyWriter(folder.path("v.npy"), rowCount: 1, columnCount: 16)
-        try file.append([Float](repeating: 1, count: 16))
-        try file.finish()
-        let run = try Command(["rules", "mine", texts, folder.path("v.npy"), "--model", model, "--output", folder.path("r")])
-        #expect(run.status == 65 && run.errors.contains("16 columns where 256 are needed"), "\(run.errors)")
-        #expect(!FileManager.default.fileExists(atPath: folder.path("r")))
+    @Test func `what cannot be is one line that says what to do`() throws {
+        #expect(try sae("list").status == 66)
+        #expect(try sae("promote", "abc").status == 66)
+        #expect(!FileManager.default.fileExists(atPath: folder.path("library")), "promoting makes no library")
+        _ = try imported("%20 %30 => add $0 worth 1", "a")
+        #expect(try sae("promote", "0123456789abcdef").errors.contains("has no generation 0123456789abcdef; see sae rules list"))
+        #expect(try sae("promote", "--previous").status == 66)
+        #expect(try sae("promote").status == 64)
+        try Data("phrases 1\n%20 %30 => add $0 wort 1\n".utf8).write(to: URL(fileURLWithPath: folder.path("bad")))
+        let bad = try sae("import", folder.path("bad"), "--phrases", folder.path("p.npy"))
+        #expect(bad.status == 65 && bad.errors.contains("line 2, column 19"))
+        let none = try sae("import", folder.path("a"))
+        #expect(none.status == 64 && none.errors.contains("--phrases"))
+        let file = folder.path("library/data.mdb")
+        try Data(contentsOf: URL(fileURLWithPath: file)).prefix(9_000).write(to: URL(fileURLWithPath: file))
+        let cut = try sae("list")
+        #expect(cut.status == 65 && cut.errors.contains("is truncated: 9000 bytes of"))
     }
 }

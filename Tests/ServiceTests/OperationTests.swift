@@ -1,3 +1,4 @@
+import Bytes
 import Daemon
 import Foundation
 import Glibc
@@ -67,7 +68,8 @@ struct OperationTests {
     @Test func `the page of metrics says what runs, what serves and what scores`() throws {
         let fixture = try ServiceFixture()
         let generation = String(fixture.engine.generation, radix: 16)
-        #expect(fixture.metric("sae_generation_info{generation=\"\(generation)\",model=\"tiny\"}") == 1)
+        let digest = hexadecimal(fixture.engine.digest)
+        #expect(fixture.metric("sae_generation_info{generation=\"\(generation)\",digest=\"\(digest)\",model=\"tiny\"}") == 1)
         #expect(fixture.metric("sae_scorer_info{scorer=\"\(fixture.engine.numerics)\",device=\"cpu\"}") == 1)
         let build = try #require(fixture.service.metricsPage().split(separator: "\n").first { $0.hasPrefix("sae_build_info") })
         #expect(build.wholeMatch(of: /sae_build_info\{version="\d+\.\d+\.\d+",revision="[0-9A-Za-z-]+"\} 1/) != nil, "\(build)")

@@ -23,11 +23,18 @@ import Wire
     }
     static let slowWork = slowTexts(1_000, bytes: 5_000)
 
-    /// Texts that take the tokenizer a while: hardly a word comes twice.
+    /// Texts that take the tokenizer a while: hardly a word comes twice, and each has an é and is left to the library.
     static func slowTexts(_ count: Int, bytes: Int) -> [[UInt8]] {
         var random = SeededRandom(seed: 5)
         return (0..<count).map { _ in
-            (0..<bytes).map { $0 % 7 == 6 ? 32 : UInt8.random(in: 97..<123, using: &random) }
+            (0..<bytes).map { place in
+                switch place % 7 {
+                case 0: 0xc3
+                case 1: 0xa9
+                case 6: 32
+                default: UInt8.random(in: 97..<123, using: &random)
+                }
+            }
         }
     }
 

@@ -1,7 +1,11 @@
 import Foundation
 import Glibc
+import KeyValueStore
 import Messages
 import Models
+import Programs
+import RuleLibrary
+import Rules
 import SAEClient
 import SAEEngine
 import TestPeers
@@ -140,6 +144,42 @@ import Wire
         kill(daemon.process.processIdentifier, SIGTERM)
         #expect(try await daemon.exitStatus() == 0)
         #expect(FileManager.default.fileExists(atPath: path), "the socket belongs to the manager")
+    }
+
+    @Test func `the promoted generation of a library serves, and Info names it`() async throws {
+        let folder = try TemporaryFolder()
+        let base = try Model(TinyModel.write(in: folder))
+        let without = Generation(
+            model: Digest(base.digest), origin: Origin(),
+            rules: try RuleSet(vocabularyCount: base.tables.vocabularyCount, phraseCount: 0), records: [])
+        let worth = Worth(madeMilliseconds: 1, testVector: base.selfTest.vector)
+        let expected = Engine(model: try without.model(on: base, worth: worth, basePath: "tiny"))
+        do {
+            var library = try Library(folder.path("library"), access: .writing)
+            try library.add(without, worth: Worth(
+                madeMilliseconds: 1,
+                testVector: Array(expected.embed(TextBatch([base.selfTest.text]), threads: 1).vector(0))))
+            try library.promote(without.digest, milliseconds: 2)
+        }
+        let daemon = try Daemon(Self.quiet + ["--library", folder.path("library")], modelFile: folder.path("tiny.sae"))
+        _ = try await daemon.notifications(upTo: "READY=1")
+        let client = try await Client(connectingTo: daemon.socket)
+        let texts = GeneratedText.sentences(50, seed: 8)
+        let answer = try await client.embed(texts)
+        #expect(answer.vectors == expected.embed(TextBatch(texts), threads: 1).vectors)
+        #expect(answer.vectors != Engine(model: base).embed(TextBatch(texts), threads: 1).vectors)
+        #expect(try await client.information().generationDigest == without.digest.bytes)
+        client.close()
+        kill(daemon.process.processIdentifier, SIGTERM)
+        #expect(try await daemon.exitStatus() == 0)
+    }
+
+    @Test func `a library without a promoted generation stops the start`() async throws {
+        let folder = try TemporaryFolder()
+        do { _ = try Library(folder.path("library"), access: .writing) }
+        let daemon = try Daemon(Self.quiet + ["--library", folder.path("library")])
+        #expect(try await daemon.exitStatus() == 66)
+        #expect(daemon.errors.contains("has no promoted generation; promote one with sae rules promote"))
     }
 
     @Test func `a second signal does not wait for the grace`() async throws {

@@ -4,6 +4,8 @@ package struct Configuration: Sendable, Equatable {
     package var file = "/etc/sae/sae.toml"
     /// Empty: the model shipped beside the binary.
     package var modelPath = ""
+    /// Folder of the rule library whose promoted generation serves; empty: the model's own rules.
+    package var modelLibrary = ""
     /// Empty: the name in the model file.
     package var modelName = ""
 

@@ -113,6 +113,9 @@ extension Setting {
     package static let all: [Setting] = [
         Setting("config", .text(\.file), "configuration file"),
         Setting("model.path", flag: "--model", .text(\.modelPath), "model file; empty: the packaged model"),
+        Setting(
+            "model.library", flag: "--library", .text(\.modelLibrary),
+            "rule library whose promoted generation serves; empty: the model's own rules"),
         Setting("model.name", .text(\.modelName), "name in answers; empty: the name in the model file"),
         Setting(
             "model.scorer", flag: "--scorer", .choice(\.modelScorer, ["auto", "opencl", "blas", "int8", "reference"]),

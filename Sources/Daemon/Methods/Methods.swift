@@ -12,6 +12,8 @@ struct Methods: Sendable {
     private let engine: Engine
     let modelName: String
     var generation: UInt64 { engine.generation }
+    /// Of the model, or of the generation of a rule library.
+    var digest: [UInt8] { engine.digest }
     private let workerCount: Int
     private let started = monotonicNanoseconds()
 

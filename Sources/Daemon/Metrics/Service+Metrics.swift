@@ -1,3 +1,4 @@
+import Bytes
 import CPosix
 import Dispatch
 import Transport
@@ -9,7 +10,9 @@ extension Service {
         let generation = String(methods.generation, radix: 16)
         let build = [("version", Version.current), ("revision", String(cString: sae_revision()))]
         page.gauge("sae_build_info", "What runs.", labels: MetricsPage.labels(build), 1)
-        let model = [("generation", generation), ("model", methods.modelName)]
+        let model = [
+            ("generation", generation), ("digest", hexadecimal(methods.digest)), ("model", methods.modelName),
+        ]
         page.gauge("sae_generation_info", "What serves.", labels: MetricsPage.labels(model), 1)
         let scorer = methods.scorer
         page.gauge(

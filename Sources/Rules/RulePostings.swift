@@ -1,0 +1,102 @@
+/// Which rules may match where, by two records: a rule's anchor, and the neighbour that its pattern needs beside it.
+///
+/// `filter` has a bit for each such pair at each distance where it counts: a scan of a text asks it for every pair of
+/// items up to `reach` apart, and nearly all answers are no. The table behind it is open-addressing with linear probing, at
+/// most half full; a slot holds where the pair's rules begin in the postings. Rules that need no certain neighbour are found
+/// by their anchor alone.
+struct RulePostings: Sendable {
+    /// A rule whose anchor is `left`, or `right` when it `isBackward`.
+    struct Posting {
+        var rule: UInt32
+        /// The records of the earlier and of the later item; `left` is the anchor and `right` `nothing` for a rule that needs
+        /// no neighbour.
+        var left: UInt32
+        var right: UInt32
+        /// The anchor is `right`.
+        var isBackward: Bool
+        /// The pattern is these two.
+        var isWhole = false
+        /// The most items from one to the other.
+        var farthest: UInt8
+    }
+
+    /// No record.
+    static let nothing = UInt32.max
+
+    /// The farthest that two records of a pair may be apart; 0 without pairs.
+    let reach: Int
+    /// Whether there are rules that need no neighbour.
+    let hasLoneAnchors: Bool
+    private let postings: [Posting]
+    private var filter: [UInt64] = [0]
+    private var filterShift = UInt64(58)
+    private var slots: [UInt32] = []
+    private var slotShift = UInt64(63)
+
+    init(_ postings: [Posting]) {
+        self.postings = postings.sorted { ($0.left, $0.right, $0.rule) < ($1.left, $1.right, $1.rule) }
+        reach = postings.reduce(0) { max($0, $1.right == Self.nothing ? 0 : Int($1.farthest)) }
+        hasLoneAnchors = postings.contains { $0.right == Self.nothing }
+        guard !postings.isEmpty else { return }
+        let bits = Int.bitWidth - (postings.count * 2 - 1).leadingZeroBitCount
+        slotShift = UInt64(64 - max(1, bits))
+        filterShift = UInt64(64 - max(6, bits + 4))
+        slots = [UInt32](repeating: Self.nothing, count: 1 << (64 - slotShift))
+        filter = [UInt64](repeating: 0, count: 1 << (58 - filterShift))
+        for (place, posting) in self.postings.enumerated() { add(posting, UInt32(place)) }
+    }
+
+    private mutating func add(_ posting: Posting, _ place: UInt32) {
+        let slot = slot(of: posting.left, posting.right)
+        if slots[slot] == Self.nothing { slots[slot] = place }
+        for distance in 1...max(1, Int(posting.farthest)) {
+            let bit = Int(Self.hash(posting.left, posting.right, distance) >> filterShift)
+            filter[bit / 64] |= 1 << UInt64(bit % 64)
+        }
+    }
+
+    @inline(__always)
+    private static func hash(_ left: UInt32, _ right: UInt32, _ distance: Int) -> UInt64 {
+        (UInt64(left) &<< 32 | UInt64(right)) &* (0x9E37_79B9_7F4A_7C15 &+ UInt64(distance) &* 0x1000_0000_0002)
+    }
+
+    /// The slot of a pair, or the empty one where it would be.
+    private func slot(of left: UInt32, _ right: UInt32) -> Int {
+        var slot = Int(Self.hash(left, right, 0) >> slotShift)
+        while slots[slot] != Self.nothing, !isPair(Int(slots[slot]), left, right) { slot = (slot + 1) & (slots.count - 1) }
+        return slot
+    }
+
+    private func isPair(_ place: Int, _ left: UInt32, _ right: UInt32) -> Bool {
+        postings[place].left == left && postings[place].right == right
+    }
+
+    /// Calls `body` with each earlier item of `items`, and the distance to the later one, where there may be a pair.
+    @inline(__always)
+    func forEachPair(
+        in records: UnsafeBufferPointer<UInt32>, from items: Range<Int>, _ body: (_ item: Int, _ distance: Int) -> Void
+    ) {
+        filter.withUnsafeBufferPointer { filter in
+            for distance in 0..<reach {
+                let distance = distance + 1
+                for item in items.lowerBound..<max(items.lowerBound, min(items.upperBound, records.count - distance)) {
+                    let bit = Self.hash(records[item], records[item &+ distance], distance) &>> filterShift
+                    guard filter[Int(bit &>> 6)] &>> (bit & 63) & 1 == 1 else { continue }
+                    body(item, distance)
+                }
+            }
+        }
+    }
+
+    /// Calls `body` with the rules of a pair, or of an anchor alone, ascending.
+    @inline(__always)
+    func forEachRule(of left: UInt32, _ right: UInt32, _ body: (Posting) -> Void) {
+        let first = slots[slot(of: left, right)]
+        guard first != Self.nothing else { return }
+        var place = Int(first)
+        while place < postings.count, isPair(place, left, right) {
+            body(postings[place])
+            place += 1
+        }
+    }
+}
