@@ -81,6 +81,7 @@ let package = Package(
         swift("RuleLibrary", ["KeyValueStore", "Models", "Rules", "Bytes", "Diagnostics"]),
         swift("Evaluation", ["SAEEngine", "Vectors", "Bytes", "Diagnostics"]),
         swift("Fitting", ["Evaluation", "SAEEngine", "CVectorKernels"] + engineRooms),
+        swift("Evolution", ["Fitting", "RuleLibrary", "SAEEngine", "Models", "Programs", "Rules", "Vectors"]),
 
         swift("Messages", [protobuf]),
         swift("Wire", ["Messages", "Bytes", "Diagnostics", protobuf]),
@@ -96,8 +97,8 @@ let package = Package(
         .executableTarget(
             name: "sae",
             dependencies: engineRooms + [
-                "SAEEngine", "SAEClient", "Daemon", "Evaluation", "Fitting", "LoadGeneration", "RuleLibrary", "KeyValueStore", "Wire",
-                "Transport", "CPosix",
+                "SAEEngine", "SAEClient", "Daemon", "Evaluation", "Fitting", "Evolution", "LoadGeneration", "RuleLibrary",
+                "KeyValueStore", "Wire", "Transport", "CPosix",
                 arguments, log,
             ]),
 
@@ -122,6 +123,9 @@ let package = Package(
         tests("RuleLibrary", ["RuleLibrary", "KeyValueStore", "Diagnostics", "Models", "Rules", "Programs", "SAEEngine", "Bytes", "library-writer"]),
         tests("Evaluation", ["Evaluation"] + engineRooms),
         tests("Fitting", ["Fitting", "Evaluation", "SAEEngine", "CVectorKernels"] + engineRooms),
+        tests(
+            "Evolution",
+            ["Evolution", "Fitting", "RuleLibrary", "KeyValueStore", "SAEEngine"] + engineRooms),
         tests("Wire", ["TestPeers", "Wire", "Messages", "Bytes", protobuf]),
         tests("Daemon", ["Daemon", "Diagnostics", "Wire", "SAEEngine", "Bytes", log]),
         tests("SAEClient", ["SAEClient", "TestPeers", "Messages", "Wire", protobuf]),

@@ -24,6 +24,7 @@ struct SAE: AsyncParsableCommand {
             ForthCommand.self,
             ServeCommand.self,
             FitCommand.self,
+            EvolveCommand.self,
             EvalCommand.self,
             BenchCommand.self,
             ModelCommand.self,
