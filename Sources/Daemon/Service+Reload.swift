@@ -73,7 +73,7 @@ extension Service {
         let (configuration, engine): (Configuration, Engine)
         do {
             guard let source else { throw Failure(.failedPrecondition, "this daemon was given nothing to reload from") }
-            let read = try source.configuration().boundToDescriptors(log)
+            let read = try source.configuration().boundToDescriptors(log).withoutMissingFolder(log)
             engine = try source.engine(read)
             try engine.selfTest()
             configuration = read

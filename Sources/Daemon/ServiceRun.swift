@@ -3,26 +3,29 @@ import Diagnostics
 import Dispatch
 import Glibc
 import SAEEngine
-import Scoring
+package import Scoring
 
 extension Service {
     /// Opens the model, serves until SIGTERM or SIGINT has been obeyed, and returns. A second signal hurries.
     ///
     /// Call it from no Dispatch queue: it blocks its thread.
     ///
-    /// `read` gives the settings from all sources, at the start and at each reload (SIGHUP, the method Reload).
-    package static func run(environment: [String: String], read: @escaping @Sendable () throws -> Configuration) throws {
+    /// `read` gives the settings from all sources, at the start and at each reload (SIGHUP, the method Reload); `probe` tries an
+    /// OpenCL device before this process uses it.
+    package static func run(
+        environment: [String: String], probe: DeviceProbe?, read: @escaping @Sendable () throws -> Configuration
+    ) throws {
         let configuration = try read()
         let metrics = Metrics()
         let format = LogFormat(named: configuration.logFormat, environment: environment)
         let writer = LogWriter(format: format, dropped: metrics.logEventsDropped)
         defer { writer.flush() }
         let log = Log(writer, levelNamed: configuration.logLevel)
-        let lowered = configuration.boundToDescriptors(log)
         log.write(.startup, [.version: Version.current])
+        let lowered = configuration.boundToDescriptors(log).withoutMissingFolder(log)
         let scorer = ScorerSettings(
             choice: ScorerChoice(rawValue: configuration.modelScorer) ?? .auto, device: configuration.modelDevice,
-            cacheDirectory: KernelCacheDirectory(environment: environment))
+            cacheDirectory: KernelCacheDirectory(environment: environment), probe: probe)
         let open: @Sendable (Configuration) throws -> Engine = { settings in
             let path = settings.modelPath.isEmpty ? try ResourceLocator.model() : settings.modelPath
             return try Engine(modelPath: path, library: settings.modelLibrary, scorer: scorer)
@@ -50,6 +53,16 @@ extension Service {
 }
 
 extension Configuration {
+    /// Without the packaged Unix socket where its folder, which a service manager makes, is not there, and TCP is.
+    func withoutMissingFolder(_ log: Log) -> Configuration {
+        let folder = "/run/sae"
+        guard listenUnix == "\(folder)/sae.sock", !listenTCP.isEmpty, access(folder, F_OK) != 0 else { return self }
+        var reduced = self
+        reduced.listenUnix = ""
+        log.write(.listenSkipped, [.endpoint: "unix:\(listenUnix)", .reason: "there is no \(folder)"])
+        return reduced
+    }
+
     /// With the connection limit lowered to what the descriptor limit allows, 512 being left for the rest.
     func boundToDescriptors(_ log: Log) -> Configuration {
         var limit = rlimit()

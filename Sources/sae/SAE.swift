@@ -1,4 +1,5 @@
 import ArgumentParser
+import Daemon
 
 /// The command `sae`; `Entry` runs it.
 struct SAE: AsyncParsableCommand {
@@ -16,17 +17,19 @@ struct SAE: AsyncParsableCommand {
 
             Completions: sae --generate-completion-script bash|zsh|fish
             """,
-        version: "0.1.0",
+        version: Version.current,
         subcommands: [
             EmbedCommand.self,
             TraceCommand.self,
             ForthCommand.self,
             ServeCommand.self,
             FitCommand.self,
+            EvolveCommand.self,
             EvalCommand.self,
             BenchCommand.self,
             ModelCommand.self,
             RulesCommand.self,
             DevicesCommand.self,
+            ProbeDeviceCommand.self,
         ])
 }

@@ -2,6 +2,7 @@ import ArgumentParser
 import Bytes
 import Daemon
 import Foundation
+import Scoring
 
 /// `sae serve`: the daemon in the foreground, until SIGTERM or SIGINT.
 struct ServeCommand: ParsableCommand {
@@ -26,13 +27,13 @@ struct ServeCommand: ParsableCommand {
     func run() throws {
         let environment = ProcessInfo.processInfo.environment
         let loaded = try LoadedConfiguration(arguments: settings, environment: environment)
-        try loaded.configuration.validate()
+        try loaded.validate()
         if checkConfig {
             print(loaded.listing, terminator: "")
             return
         }
         let arguments = settings
-        try Service.run(environment: environment) {
+        try Service.run(environment: environment, probe: .ofThisProgram(environment: environment)) {
             let configuration = try LoadedConfiguration(arguments: arguments, environment: environment).configuration
             try configuration.validate()
             return configuration

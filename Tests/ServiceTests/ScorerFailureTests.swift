@@ -9,8 +9,9 @@ import Testing
 /// A device that fails is the log's business, and no client's.
 @Suite(.serialized) struct ScorerFailureTests {
     /// Takes the device away from a session, which meets the error and gives the device up for all.
-    private func loseDevice(of engine: Engine) throws {
-        let session = engine.scorer.makeSession()
+    private func loseDevice(of engine: Engine) throws { try loseDevice(of: engine.scorer.makeSession()) }
+
+    private func loseDevice(of session: ResilientSession) throws {
         try #require(session.primary as? any DeviceSession, "these tests need PoCL").loseDevice()
         let features = [Float](repeating: 0, count: TinyModel.shape.featureCount)
         var fired = FiredRules(ruleCount: TinyModel.shape.ruleCount, textCapacity: 1)
@@ -26,16 +27,17 @@ import Testing
         let fixture = try ServiceFixture(scorer: .opencl) { $0.batchMaximumTexts = 16 }
         let opening = fixture.engine.generation
         let client = try await Client(connectingTo: fixture.unixEndpoint)
-        let sentences = GeneratedText.sentences(20_000, seed: 17)
-        let texts = stride(from: 0, to: sentences.count, by: 10).map {
-            sentences[$0..<$0 + 10].joined(separator: " ")
+        let sentences = GeneratedText.sentences(80_000, seed: 17)
+        let texts = stride(from: 0, to: sentences.count, by: 20).map {
+            sentences[$0..<$0 + 20].joined(separator: " ")
         }
+        let session = fixture.engine.scorer.makeSession()
         var options = EmbedOptions()
         options.countsPieces = true
         async let answering = client.embed(texts, options: options, timeout: .seconds(60))
         #expect(await eventually(60) { fixture.metric("sae_batch_texts_count") > 0 })
         #expect(fixture.engine.generation == opening)
-        try loseDevice(of: fixture.engine)
+        try loseDevice(of: session)
         let answer = try await answering
         #expect(answer.errors.isEmpty)
         #expect(answer.generation == fixture.engine.generation)

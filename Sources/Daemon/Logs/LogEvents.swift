@@ -6,6 +6,7 @@ package enum Event: String, CaseIterable, Sendable {
     case startup, listen, ready, reload
     case generationChanged = "generation_changed"
     case reloadFailed = "reload_failed"
+    case listenSkipped = "listen_skipped"
     case drainBegin = "drain_begin"
     case drainEnd = "drain_end"
     case shutdown
@@ -25,7 +26,7 @@ package enum Event: String, CaseIterable, Sendable {
         switch self {
         case .startup, .listen, .ready, .reload, .generationChanged, .drainBegin, .drainEnd, .shutdown: .info
         case .refused, .slowRequest, .protocolError, .slowReader: .notice
-        case .reloadFailed, .descriptorLimit, .watchdogLag, .scorerFallback: .warning
+        case .reloadFailed, .listenSkipped, .descriptorLimit, .watchdogLag, .scorerFallback: .warning
         case .internalError: .error
         case .connectionOpen, .connectionClose, .request: .debug
         }
@@ -35,6 +36,7 @@ package enum Event: String, CaseIterable, Sendable {
         switch self {
         case .startup: "starting"
         case .listen: "listening"
+        case .listenSkipped: "not listening on the default Unix socket: --unix gives another place"
         case .ready: "ready to serve"
         case .reload: "settings and model read again"
         case .generationChanged: "another generation serves"

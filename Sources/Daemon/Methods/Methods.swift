@@ -12,6 +12,7 @@ struct Methods: Sendable {
     private var configuration: Configuration { serving.configuration }
     private var engine: Engine { serving.engine }
     var generation: UInt64 { serving.engine.generation }
+    var modelName: String { serving.modelName }
     /// Of the model, or of the generation of a rule library.
     var digest: [UInt8] { serving.engine.digest }
 
@@ -185,6 +186,12 @@ struct Methods: Sendable {
             arrived, on: connection, by: serving.generation, texts: texts, request: request, limits: limits(truncates: false))
     }
 
+    /// The arithmetic at work, and where it is done.
+    var scorer: (name: String, device: String) {
+        let parts = engine.numerics.split(separator: ":", maxSplits: 1)
+        return (String(parts[0]), parts.count > 1 ? String(parts[1]) : "cpu")
+    }
+
     private func info(_ state: ServiceState) -> Sae_V1_InfoResponse {
         .with {
             $0.server = "sae/\(Version.current)"
@@ -195,7 +202,7 @@ struct Methods: Sendable {
             $0.vocabulary = UInt32(engine.vocabularyCount)
             $0.trainedDimensions = [UInt32(engine.dimensions)]
             $0.scorer = engine.numerics
-            $0.device = engine.numerics.hasPrefix("opencl-2:") ? String(engine.numerics.dropFirst(9)) : "cpu"
+            $0.device = scorer.device
             $0.workers = UInt32(serving.workerCount)
             $0.uptimeMs = (monotonicNanoseconds() - serving.started) / 1_000_000
             $0.state = state.label
