@@ -75,6 +75,7 @@ let package = Package(
         swift("RuleLibrary", ["KeyValueStore", "Models", "Rules", "Bytes", "Diagnostics"]),
         swift("Evaluation", ["SAEEngine", "Vectors", "Bytes", "Diagnostics"]),
         swift("Fitting", ["Evaluation", "SAEEngine", "CVectorKernels"] + engineRooms),
+        swift("Evolution", ["Fitting", "RuleLibrary", "SAEEngine", "Models", "Programs", "Rules", "Vectors"]),
 
         swift("Messages", [protobuf]),
         swift("Wire", ["Messages", "Bytes", "Diagnostics", protobuf]),
@@ -90,7 +91,8 @@ let package = Package(
         .executableTarget(
             name: "sae",
             dependencies: engineRooms + [
-                "SAEEngine", "SAEClient", "Daemon", "Evaluation", "Fitting", "LoadGeneration", "RuleLibrary", "KeyValueStore", "Wire",
+                "SAEEngine", "SAEClient", "Daemon", "Evaluation", "Fitting", "Evolution", "LoadGeneration", "RuleLibrary",
+                "KeyValueStore", "Wire",
                 arguments, log,
             ]),
 
@@ -115,6 +117,9 @@ let package = Package(
         tests("RuleLibrary", ["RuleLibrary", "KeyValueStore", "Diagnostics", "Models", "Rules", "Programs", "SAEEngine", "Bytes", "library-writer"]),
         tests("Evaluation", ["Evaluation"] + engineRooms),
         tests("Fitting", ["Fitting", "Evaluation", "SAEEngine", "CVectorKernels"] + engineRooms),
+        tests(
+            "Evolution",
+            ["Evolution", "Fitting", "RuleLibrary", "KeyValueStore", "SAEEngine"] + engineRooms),
         tests("Wire", ["TestPeers", "Wire", "Messages", "Bytes", protobuf]),
         tests("Daemon", ["Daemon", "Diagnostics", "Wire", "SAEEngine", "Bytes", log]),
         tests("LoadGeneration", ["LoadGeneration"]),

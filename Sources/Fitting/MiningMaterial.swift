@@ -8,6 +8,8 @@ import Vectors
 /// What rules are mined from: texts with their targets, and what an engine makes of them now.
 package struct MiningMaterial: Sendable {
     package let texts: TrainingTexts
+    /// The texts themselves.
+    package let batch: TextBatch
     /// The engine's vectors, a row a text; unit length, or zero for a text without any.
     package let vectors: [Float]
 
@@ -49,6 +51,7 @@ package struct MiningMaterial: Sendable {
             for line in 0..<lines.count { batch.append(utf8: lines[line]) }
         }
         self.texts = texts
+        self.batch = batch
         vectors = engine.embed(batch, threads: options.threadCount).vectors
     }
 }

@@ -24,6 +24,7 @@ package struct Environment: ~Copyable {
 
     /// Opens the store in a folder; to write, makes it if it is not there. The tables exist afterwards.
     /// - Parameter mapBytes: of the map at the start, for a new or smaller store.
+    /// Cost: one pass over the file's pages, but for those of large values.
     /// - Throws: `missing`, `foreign` when a table is not there, `truncated`, `damaged`, `file`.
     package init(
         _ folder: String, tables names: [String], access: Access, mapBytes: Int = Environment.initialMapBytes
@@ -71,6 +72,7 @@ package struct Environment: ~Copyable {
             // Slots of readers that were killed: they would keep old pages from being used again.
             var stale: Int32 = 0
             try check(mdb_reader_check(created, &stale), "open", folder)
+            try StorePages.check(created, path: folder)
         } catch {
             mdb_env_close(created)
             throw error

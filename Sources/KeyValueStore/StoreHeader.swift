@@ -17,6 +17,11 @@ struct StoreHeader {
     let pageBytes: UInt64
     let lastPage: UInt64
     let transaction: UInt64
+    /// Of the list of free pages, and of the main table: the first page, and the levels below it.
+    let freeRoot: UInt64
+    let freeDepth: Int
+    let mainRoot: UInt64
+    let mainDepth: Int
 
     /// Checks the file at `path`, if there is one with anything in it.
     static func check(_ path: String) throws(StoreError) {
@@ -38,10 +43,10 @@ struct StoreHeader {
     /// What is wrong with a file of `size` bytes that begins with `start`, or nil.
     private static func problem(_ start: UnsafeRawBufferPointer, path: String, size: UInt64) -> StoreError? {
         guard start.count >= bytes else { return .truncated(path: path, expected: 2 * 4_096, actual: size) }
-        guard let first = page(0, in: start, at: 0) else {
+        guard let first = header(0, in: start, at: 0) else {
             return .damaged(path: path, reason: "its first page is not that of a store")
         }
-        guard let second = page(1, in: start, at: Int(first.pageBytes)) else {
+        guard let second = header(1, in: start, at: Int(first.pageBytes)) else {
             return size < 2 * first.pageBytes
                 ? .truncated(path: path, expected: 2 * first.pageBytes, actual: size)
                 : .damaged(path: path, reason: "its second page is not that of a store")
@@ -57,19 +62,32 @@ struct StoreHeader {
         return size < needed ? .truncated(path: path, expected: needed, actual: size) : nil
     }
 
-    private static func page(_ number: UInt64, in start: UnsafeRawBufferPointer, at offset: Int) -> StoreHeader? {
+    /// Those of an open file, both.
+    static func all(of descriptor: Int32) -> [StoreHeader] {
+        var start = [UInt8](repeating: 0, count: 1 << 17)
+        let count = start.withUnsafeMutableBytes { pread(descriptor, $0.baseAddress, $0.count, 0) }
+        return start.prefix(max(0, count)).withUnsafeBytes { start in
+            guard let first = header(0, in: start, at: 0) else { return [] }
+            return [first] + (header(1, in: start, at: Int(first.pageBytes)).map { [$0] } ?? [])
+        }
+    }
+
+    private static func header(_ number: UInt64, in start: UnsafeRawBufferPointer, at offset: Int) -> StoreHeader? {
         guard offset + bytes <= start.count else { return nil }
         func read<T: FixedWidthInteger>(_ place: Int, _: T.Type = T.self) -> T {
             T(littleEndian: start.loadUnaligned(fromByteOffset: offset + place, as: T.self))
         }
         let pageBytes: UInt32 = read(40)
         let lastPage: UInt64 = read(136)
-        let roots: [UInt64] = [read(80), read(128)]
+        let (freeRoot, mainRoot): (UInt64, UInt64) = (read(80), read(128))
+        let (freeDepth, mainDepth): (UInt16, UInt16) = (read(46), read(94))
         guard read(0) == number, read(10) & metaFlag != 0, read(16) == magic, read(20) == version,
             (512...65_536).contains(pageBytes), pageBytes.nonzeroBitCount == 1,
-            roots.allSatisfy({ $0 == noPage || $0 <= lastPage })
+            [freeRoot, mainRoot].allSatisfy({ $0 == noPage || $0 <= lastPage })
         else { return nil }
-        return StoreHeader(pageBytes: UInt64(pageBytes), lastPage: lastPage, transaction: read(144))
+        return StoreHeader(
+            pageBytes: UInt64(pageBytes), lastPage: lastPage, transaction: read(144), freeRoot: freeRoot,
+            freeDepth: Int(freeDepth), mainRoot: mainRoot, mainDepth: Int(mainDepth))
     }
 }
 

@@ -68,6 +68,9 @@ package struct Generation: Sendable {
         self.digest = digest ?? Self.digest(model, origin, rules, records)
     }
 
+    /// What the rules add to a model.
+    package var byteCount: UInt64 { UInt64(rules.canonicalBytes.count + records.count) }
+
     package var recordBytes: Int { rules.phraseCount == 0 ? 0 : records.count / rules.phraseCount }
 
     /// Whether the digest is that of the contents.

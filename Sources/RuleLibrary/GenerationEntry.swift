@@ -81,7 +81,7 @@ struct GenerationEntry {
 
     /// Nil for bytes that are not those of an entry of this digest.
     init?(_ sealed: UnsafeRawBufferPointer, for digest: Digest) {
-        guard let bytes = unsealed(sealed, with: digest.bytes) else { return nil }
+        guard let bytes = digest.bytes.withUnsafeBytes({ unsealed(sealed, with: $0) }) else { return nil }
         var reader = ByteReader(bytes)
         guard reader.next(UInt32.self) == Self.version, let model = reader.digest(), let origin = reader.origin(),
             let sizes = reader.counts(3), let phrases = reader.runs(), let classes = reader.runs(), let rules = reader.runs(),
@@ -104,11 +104,11 @@ extension [UInt8] {
 }
 
 /// The bytes in front of the checksum, or nil when it is another.
-func unsealed(_ sealed: UnsafeRawBufferPointer, with key: [UInt8]) -> UnsafeRawBufferPointer? {
+func unsealed(_ sealed: UnsafeRawBufferPointer, with key: UnsafeRawBufferPointer) -> UnsafeRawBufferPointer? {
     guard sealed.count >= 4 else { return nil }
     let bytes = UnsafeRawBufferPointer(rebasing: sealed[..<(sealed.count - 4)])
     let stated = UInt32(littleEndian: sealed.loadUnaligned(fromByteOffset: bytes.count, as: UInt32.self))
-    return key.withUnsafeBytes { crc32c($0, seed: crc32c(bytes)) } == stated ? bytes : nil
+    return crc32c(key, seed: crc32c(bytes)) == stated ? bytes : nil
 }
 
 private func checksum(of bytes: [UInt8], _ key: [UInt8]) -> UInt32 {

@@ -41,7 +41,7 @@ extension Library {
             var unused: [(key: [UInt8], identity: [UInt8])] = []
             try transaction.view.forEach(in: contents.parts) { key, value in
                 let id = key.reduce(UInt64(0)) { $0 << 8 | UInt64($1) }
-                if !used.contains(id), let bytes = unsealed(value, with: Array(key)) {
+                if !used.contains(id), let bytes = unsealed(value, with: key) {
                     unused.append((Array(key), Array(SHA256.digest(of: bytes).prefix(16))))
                 }
                 return true
@@ -94,7 +94,7 @@ extension Library {
             try view.forEach(in: contents.parts) { key, value in
                 result.partCount += 1
                 let name = hexadecimal(key)
-                guard let bytes = unsealed(value, with: Array(key)) else {
+                guard let bytes = unsealed(value, with: key) else {
                     result.faults.append("part \(name) does not have its checksum")
                     return true
                 }

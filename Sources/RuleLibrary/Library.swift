@@ -110,7 +110,8 @@ package struct Library: ~Copyable {
         let contents = contents
         return try read { view in
             var reader = PartReader(parts: contents.parts, path: contents.path)
-            return try reader.generation(try contents.entry(digest, view), digest: digest, view).rules
+            let found = try reader.generation(try contents.entry(digest, view), digest: digest, view)
+            return zip(found.ruleIDs, found.rules).map { ($0, $1) }
         }
     }
 

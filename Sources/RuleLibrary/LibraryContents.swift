@@ -51,7 +51,7 @@ struct LibraryContents {
         if onlyLast, let last = try view.lastKey(in: promotions) { first = last }
         var found: [Library.Promotion] = []
         try view.forEach(in: promotions, from: first) { key, value in
-            guard let bytes = unsealed(value, with: Array(key)) else {
+            guard let bytes = unsealed(value, with: key) else {
                 throw LibraryError.damaged(path: path, reason: "a promotion does not have its checksum")
             }
             var reader = ByteReader(bytes)

@@ -134,10 +134,10 @@ struct PartReader {
         self.path = path
     }
 
-    /// The generation of an entry, and its rules by their ids, ascending.
+    /// The generation of an entry, and the ids of its rules, ascending, with the rule of each.
     mutating func generation(
         _ entry: GenerationEntry, digest: Digest, _ view: borrowing ReadTransaction
-    ) throws -> (generation: Generation, rules: [(id: UInt64, rule: Rule)]) {
+    ) throws -> (generation: Generation, ruleIDs: [UInt64], rules: [Rule]) {
         vocabularyCount = UInt32(clamping: entry.vocabularyCount)
         var records: [UInt8] = []
         records.reserveCapacity(min(entry.phrases.count, RuleLimits.maximumRecords) * entry.recordBytes)
@@ -157,18 +157,19 @@ struct PartReader {
         // As a rule set numbers them.
         classes.sort { $0.contents.name < $1.contents.name }
         for (number, pieceClass) in classes.enumerated() { classNumbers[pieceClass.id] = number }
-        var rules: [(id: UInt64, rule: Rule)] = []
+        var (ids, rules): ([UInt64], [Rule]) = ([], [])
         rules.reserveCapacity(min(entry.rules.count, RuleLimits.maximumRules))
         try forEach(entry.rules, .rule, view) { id, reader in
             guard let rule = rule(&reader) else { return false }
-            rules.append((id, rule))
+            ids.append(id)
+            rules.append(rule)
             return true
         }
         let set: RuleSet
         do throws(RuleError) {
             set = try RuleSet(
                 vocabularyCount: entry.vocabularyCount, phraseCount: phraseNumbers.count,
-                contextDimensions: entry.contextDimensions, classes: classes.map(\.contents), rules: rules.map(\.rule))
+                contextDimensions: entry.contextDimensions, classes: classes.map(\.contents), rules: rules)
         } catch {
             throw LibraryError.damaged(path: path, reason: "generation \(digest.short): \(error.summary)")
         }
@@ -177,7 +178,7 @@ struct PartReader {
         }
         let generation = Generation(
             model: entry.model, origin: entry.origin, rules: set, records: records, digest: digest)
-        return (generation, rules)
+        return (generation, ids, rules)
     }
 
     /// Calls `body` with each part in order; false from it means that the part is not what it should be.
@@ -188,9 +189,8 @@ struct PartReader {
         for run in runs.runs {
             var next = run.lowerBound
             try view.forEach(in: parts, from: partKey(run.lowerBound)) { key, value in
-                let expected = partKey(next)
-                guard key.elementsEqual(expected) else { return false }
-                guard let bytes = unsealed(value, with: expected), bytes.first == kind.rawValue else {
+                guard key.count == 8, key.loadUnaligned(as: UInt64.self).byteSwapped == next else { return false }
+                guard let bytes = unsealed(value, with: key), bytes.first == kind.rawValue else {
                     throw LibraryError.damaged(path: path, reason: "part \(next) does not have its checksum")
                 }
                 var reader = ByteReader(UnsafeRawBufferPointer(rebasing: bytes[1...]))
@@ -251,12 +251,13 @@ struct PartReader {
             guard case .pieceClass(let near) = elements[1] else { return nil }
             pattern = .trigger(elements[0], near: near, reach: rest[0])
         }
-        guard let phrase = reader.next(UInt64.self).flatMap({ phraseNumbers[$0] }), reader.remaining == 12 + 4 * contextCount
+        guard let phrase = reader.next(UInt64.self).flatMap({ phraseNumbers[$0] }), reader.remaining == 12 + 4 * contextCount,
+            let worth = reader.next(UInt32.self), let coefficient = reader.next(UInt32.self), let offset = reader.next(UInt32.self)
         else { return nil }
-        var numbers: [Float] = []
-        while let bits = reader.next(UInt32.self) { numbers.append(Float(bitPattern: bits)) }
+        var context: [Float] = []
+        while let bits = reader.next(UInt32.self) { context.append(Float(bitPattern: bits)) }
         return Rule(
-            pattern, edit, phrase: phrase, worth: numbers[0], coefficient: numbers[1], offset: numbers[2],
-            context: Array(numbers[3...]))
+            pattern, edit, phrase: phrase, worth: Float(bitPattern: worth), coefficient: Float(bitPattern: coefficient),
+            offset: Float(bitPattern: offset), context: context)
     }
 }

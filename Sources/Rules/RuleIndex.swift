@@ -49,11 +49,13 @@ struct RuleIndex: Sendable {
     private mutating func compile(_ rule: Rule) -> UInt32 {
         let start = codes.count
         let elements = rule.pattern.elements
-        codes += elements.map(\.code)
+        for element in elements { codes.append(element.code) }
         switch rule.pattern {
         case .sequence(_, let gaps):
-            self.gaps += [0] + gaps
-            let choices = gaps.contains { $0 > 0 } ? [start, codes.count - 1] : Array(start..<codes.count)
+            self.gaps.append(0)
+            self.gaps += gaps
+            let step = gaps.contains { $0 > 0 } ? elements.count - 1 : 1
+            let choices = stride(from: start, to: codes.count, by: step)
             let anchor = choices.max { rarity(codes[$0]) < rarity(codes[$1]) } ?? start
             compiled.append(
                 Compiled(

@@ -55,27 +55,40 @@ package struct RuleSet: Sendable {
         }
         var rank = [Int](repeating: 0, count: classes.count)
         for (place, given) in order.enumerated() { rank[given] = place }
-        var ranked: [(key: [UInt32], given: Int, rule: Rule)] = []
-        ranked.reserveCapacity(rules.count)
+        let isRanked = rank.elementsEqual(rank.indices)
+        var checked: [Rule] = []
+        checked.reserveCapacity(rules.count)
         for (given, rule) in rules.enumerated() {
             let fault = rule.fault(
                 recordCount: vocabularyCount + phraseCount, phraseCount: phraseCount,
                 classCount: classes.count, contextDimensions: contextDimensions)
             if let fault { throw .rule(given, fault) }
-            let rule = rule.withoutNegativeZeros.withClasses { rank[$0] }
-            ranked.append((rule.identity, given, rule))
+            checked.append(isRanked ? rule.withoutNegativeZeros : rule.withoutNegativeZeros.withClasses { rank[$0] })
         }
-        ranked.sort { $0.key.lexicographicallyPrecedes($1.key) || ($0.key == $1.key && $0.given < $1.given) }
-        for place in ranked.indices.dropFirst() where ranked[place].key == ranked[place - 1].key {
-            throw .rule(ranked[place].given, .repeated)
-        }
-        self.rules = ranked.map(\.rule)
+        self.rules = try Self.ordered(checked)
         index = try RuleIndex(self.rules, classes: self.classes)
         facts = self.rules.map {
             Facts(
                 worth: $0.worth, record: UInt32(vocabularyCount) + $0.phrase, edit: $0.edit,
                 looksAtContext: !$0.context.isEmpty)
         }
+    }
+
+    /// In canonical order. Rules that are in it already, as those of a file, cost no sort.
+    private static func ordered(_ rules: [Rule]) throws(RuleError) -> [Rule] {
+        var last: [UInt32] = []
+        let isAscending = rules.allSatisfy { rule in
+            let key = rule.identity
+            defer { last = key }
+            return last.lexicographicallyPrecedes(key)
+        }
+        if isAscending { return rules }
+        var ranked = rules.enumerated().map { (key: $1.identity, given: $0) }
+        ranked.sort { $0.key.lexicographicallyPrecedes($1.key) || ($0.key == $1.key && $0.given < $1.given) }
+        for place in ranked.indices.dropFirst() where ranked[place].key == ranked[place - 1].key {
+            throw .rule(ranked[place].given, .repeated)
+        }
+        return ranked.map { rules[$0.given] }
     }
 
     private static func check(_ count: Int, _ what: RuleQuantity, _ maximum: Int) throws(RuleError) {
@@ -156,16 +169,24 @@ extension Rule {
         }
         guard phrase < phraseCount else { return .unknownPhrase }
         guard context.isEmpty || context.count == contextDimensions else { return .context }
-        return ([worth, coefficient, offset] + context).allSatisfy(\.isFinite) ? nil : .notFinite
+        let isFinite = worth.isFinite && coefficient.isFinite && offset.isFinite && context.allSatisfy(\.isFinite)
+        return isFinite ? nil : .notFinite
     }
 
     /// What no other rule of the set may have; it orders them too.
     var identity: [UInt32] {
-        let codes = pattern.elements.map(\.code)
-        return switch pattern {
-        case .sequence(_, let gaps): [0] + codes + gaps.map(UInt32.init) + [UInt32(edit.rawValue), phrase]
-        case .trigger(_, near: _, let reach): [1] + codes + [UInt32(reach), UInt32(edit.rawValue), phrase]
+        var key: [UInt32] = []
+        key.reserveCapacity(12)
+        let isSequence = if case .sequence = pattern { true } else { false }
+        key.append(isSequence ? 0 : 1)
+        for element in pattern.elements { key.append(element.code) }
+        switch pattern {
+        case .sequence(_, let gaps): for gap in gaps { key.append(UInt32(gap)) }
+        case .trigger(_, near: _, let reach): key.append(UInt32(reach))
         }
+        key.append(UInt32(edit.rawValue))
+        key.append(phrase)
+        return key
     }
 
     /// So that equal rules have equal bytes.

@@ -23,6 +23,7 @@ struct SAE: AsyncParsableCommand {
             ForthCommand.self,
             ServeCommand.self,
             FitCommand.self,
+            EvolveCommand.self,
             EvalCommand.self,
             BenchCommand.self,
             ModelCommand.self,

@@ -119,6 +119,53 @@ import Testing
         #expect(refused > 40)
     }
 
+    @Test func `no changed byte stops the process, and none gives an entry twice`() throws {
+        do {
+            var store = try store(mapBytes: 256 << 10)
+            let (a, b) = (store.table("a"), store.table("b"))
+            for round: UInt8 in 0..<4 {
+                try store.write { transaction in
+                    for key: UInt8 in 0..<120 {
+                        try transaction.put([UInt8](repeating: key ^ round, count: 150), for: [key, 1], in: a)
+                    }
+                    try transaction.put([UInt8](repeating: round, count: 9_000), for: [round], in: b)
+                    try transaction.remove([round &- 2], in: b)
+                }
+            }
+        }
+        let whole = try Data(contentsOf: URL(fileURLWithPath: file))
+        var random = SeededRandom(seed: 12)
+        var refused = 0
+        for round in 0..<600 {
+            var damaged = whole
+            // Half of the changes hit the head of a page and its offsets, where the structure is.
+            let page = Int.random(in: 0..<30, using: &random) * 4_096
+            let place = page + Int.random(in: 0..<(round % 2 == 0 ? 64 : 4_096), using: &random)
+            damaged[place] ^= UInt8(1 << Int.random(in: 0..<8, using: &random))
+            try damaged.write(to: URL(fileURLWithPath: file))
+            do {
+                var store = try store(round % 3 == 0 ? .writing : .reading)
+                for table in [store.table("a"), store.table("b")] {
+                    try store.read { view in
+                        var keys: Set<[UInt8]> = []
+                        try view.forEach(in: table) { key, _ in
+                            #expect(keys.insert(Array(key)).inserted)
+                            return true
+                        }
+                        for key in keys { _ = try view.value(of: key, in: table) }
+                    }
+                }
+                if round % 3 == 0 {
+                    let a = store.table("a")
+                    try store.write { transaction in
+                        for key: UInt8 in 0..<120 { try transaction.put([key], for: [key, 2], in: a) }
+                    }
+                }
+            } catch is StoreError { refused += 1 }
+        }
+        #expect(refused > 60)
+    }
+
     @Test func `a file that is no store is named`() throws {
         try FileManager.default.createDirectory(atPath: folder.path("store"), withIntermediateDirectories: true)
         try Data(repeating: 65, count: 20_000).write(to: URL(fileURLWithPath: file))

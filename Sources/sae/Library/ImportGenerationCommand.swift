@@ -1,5 +1,6 @@
 import ArgumentParser
 import Bytes
+import Evolution
 import Models
 import Programs
 import KeyValueStore

@@ -4,7 +4,6 @@ import Glibc
 import Models
 import RuleLibrary
 import Rules
-import SAEEngine
 import Tokenization
 
 /// What the commands of a rule library have in common.
@@ -39,18 +38,6 @@ extension Library {
         guard name == "promoted" else { return try digest(beginningWith: name) }
         guard let last = try promotions().first else { throw .nothingPromoted(path: path) }
         return last.digest
-    }
-}
-
-extension Generation {
-    /// The bytes that the rules add to a model in memory and on disk.
-    var byteCount: UInt64 { UInt64(rules.canonicalBytes.count + records.count) }
-
-    /// What the model with these rules gives its own test text.
-    func testVector(on base: Model, path: String) throws -> [Float] {
-        let zero = [Float](repeating: 0, count: base.dimensions)
-        let model = try model(on: base, worth: Worth(madeMilliseconds: 0, testVector: zero), basePath: path)
-        return Array(Engine(model: model).embed(TextBatch([model.selfTest.text]), threads: 1).vector(0))
     }
 }
 
