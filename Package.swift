@@ -5,11 +5,13 @@ import PackageDescription
 // `scripts/test.sh` builds with `--explicit-target-dependency-import-check error`.
 
 /// A C or C++ target of ours.
-func c(_ name: String, path: String? = nil, linking libraries: [String] = []) -> Target {
+func c(
+    _ name: String, path: String? = nil, linking libraries: [String] = [], settings: [CSetting] = []
+) -> Target {
     .target(
         name: name,
         path: path,
-        cSettings: [.treatAllWarnings(as: .error)],
+        cSettings: [.treatAllWarnings(as: .error)] + settings,
         cxxSettings: [.treatAllWarnings(as: .error)],
         linkerSettings: libraries.map { .linkedLibrary($0) })
 }
@@ -37,6 +39,10 @@ let http: [Target.Dependency] = [
     .product(name: "NIOHTTP1", package: "swift-nio"),
 ]
 
+/// What `REVISION` names when the package is built, for `sae_build_info`: scripts/run.sh and packages set it.
+let revision: CSetting = .define(
+    "SAE_REVISION", to: "\"\((Context.environment["REVISION"] ?? "unknown").filter { $0.isLetter || $0.isNumber || $0 == "-" })\"")
+
 let engineRooms: [Target.Dependency] = [
     "Models", "Annealing", "Programs", "Rules", "Scoring", "Tokenization", "Vectors", "Bytes", "Diagnostics",
 ]
@@ -56,7 +62,7 @@ let package = Package(
         .package(url: "https://github.com/LebJe/TOMLKit", from: "0.6.0"),
     ],
     targets: [
-        c("CVectorKernels"), c("CSentencePiece", linking: ["sentencepiece", "sentencepiece_train"]), c("CPosix"), c("CChecksums"),
+        c("CVectorKernels"), c("CSentencePiece", linking: ["sentencepiece", "sentencepiece_train"]), c("CPosix", settings: [revision]), c("CChecksums"),
         c("CKernelSources"),
         system("COpenBLAS", "openblas"), system("COpenCL", "OpenCL"), system("CSystemd", "libsystemd"),
         system("COpenSSL", "libcrypto"), system("CZlib", "zlib"), system("CLMDB", "lmdb"),
@@ -92,7 +98,7 @@ let package = Package(
             name: "sae",
             dependencies: engineRooms + [
                 "SAEEngine", "SAEClient", "Daemon", "Evaluation", "Fitting", "Evolution", "LoadGeneration", "RuleLibrary",
-                "KeyValueStore", "Wire",
+                "KeyValueStore", "Wire", "Transport", "CPosix",
                 arguments, log,
             ]),
 
@@ -122,7 +128,8 @@ let package = Package(
             ["Evolution", "Fitting", "RuleLibrary", "KeyValueStore", "SAEEngine"] + engineRooms),
         tests("Wire", ["TestPeers", "Wire", "Messages", "Bytes", protobuf]),
         tests("Daemon", ["Daemon", "Diagnostics", "Wire", "SAEEngine", "Bytes", log]),
-        tests("LoadGeneration", ["LoadGeneration"]),
+        tests("SAEClient", ["SAEClient", "TestPeers", "Messages", "Wire", protobuf]),
+        tests("LoadGeneration", ["LoadGeneration", "SAEClient", "TestPeers", "Messages", "Wire", protobuf]),
         tests(
             "Service",
             [
@@ -130,7 +137,7 @@ let package = Package(
                 "Rules", "Bytes", "Scoring",
                 "Programs", protobuf,
             ]),
-        tests("Command", ["Models", "Vectors", "Bytes", "Evaluation", "SAEEngine"]),
+        tests("Command", ["Models", "Vectors", "Bytes", "Evaluation", "SAEEngine", "Tokenization"]),
         tests("Project", ["Bytes"]),
     ],
     swiftLanguageModes: [.v6],
@@ -146,10 +153,14 @@ if Context.environment["FUZZ"] == "1" {
         c("CFuzzDriver", path: "Tests/Fuzz/Driver"),
         fuzz("fuzz-frames", "Frames", ["Wire", "Messages"]),
         fuzz("fuzz-models", "ModelFiles", ["SAEEngine"] + engineRooms),
+        fuzz("fuzz-rules", "Rules", ["Rules", "Programs"]),
+        fuzz("fuzz-configuration", "Configuration", ["Daemon"]),
     ]
     package.products += [
         .executable(name: "fuzz-frames", targets: ["fuzz-frames"]),
         .executable(name: "fuzz-models", targets: ["fuzz-models"]),
+        .executable(name: "fuzz-rules", targets: ["fuzz-rules"]),
+        .executable(name: "fuzz-configuration", targets: ["fuzz-configuration"]),
     ]
 }
 

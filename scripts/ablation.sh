@@ -9,7 +9,11 @@
 #   SAE_PHRASES               discrete rules for the last row (default: mined by sae rules mine from the full model)
 . "$(dirname "$0")/lib/common.sh"
 
-case "${1:-}" in -h|--help) usage; exit 0 ;; esac
+case "${1:-}" in
+    -h|--help) usage; exit 0 ;;
+    -*) die "unknown argument $1 (see --help)" ;;
+esac
+at_most 1 "$@"
 out=${1:-bench-results/ablation.json}
 data=${SAE_DATA:-../shared/data}
 cache=${SAE_FIT_CACHE:-$HOME/.cache/sae-teacher}

@@ -10,7 +10,11 @@
 #                     left out, with a message, where there is none or it was not prepared)
 . "$(dirname "$0")/lib/common.sh"
 
-case "${1:-}" in -h|--help) usage; exit 0 ;; esac
+case "${1:-}" in
+    -h|--help) usage; exit 0 ;;
+    -*) die "unknown argument $1 (see --help)" ;;
+esac
+at_most 1 "$@"
 out=${1:-bench-results/bench.json}
 corpus=${SAE_BENCH_TEXTS:-../shared/data/teacher/texts.txt.gz}
 peers=${SAE_PEERS:-../shared/bench/peers.py}

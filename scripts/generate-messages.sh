@@ -11,6 +11,7 @@ case "${1:-}" in
     -h|--help) usage; exit 0 ;;
     *) die "unknown argument $1 (see --help)" ;;
 esac
+at_most 1 "$@"
 install_packages protobuf-compiler
 need_swift
 swift build -c release --product protoc-gen-swift >/dev/null || die "the generator does not build"

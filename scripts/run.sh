@@ -12,8 +12,11 @@ case "${1:-}" in
     -h|--help) usage; exit 0 ;;
     *) die "unknown argument $1 (see --help)" ;;
 esac
+at_most 1 "$@"
 install_packages "${build_packages[@]}" python3
 need_swift
+REVISION=$(git rev-parse --short=12 HEAD 2>/dev/null || echo unknown)
+export REVISION
 say "building (the first time takes some minutes)"
 swift build -c release --product sae || die "the build failed: see above"
 sae=$(swift build -c release --show-bin-path)/sae

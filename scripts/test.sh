@@ -11,6 +11,7 @@ case "${1:-}" in
     -h|--help) usage; exit 0 ;;
     *) die "unknown argument $1 (see --help)" ;;
 esac
+at_most 1 "$@"
 
 passed=0
 failed=0

@@ -17,6 +17,12 @@ package struct FileDescriptor: ~Copyable {
         self.path = path
     }
 
+    /// Takes over an open descriptor; `path` is what errors say.
+    package init(adopting number: Int32, path: String) {
+        self.number = number
+        self.path = path
+    }
+
     deinit { close(number) }
 
     /// Size of the file in bytes.

@@ -2,10 +2,13 @@
 #include "CPosix.h"
 #include <errno.h>
 #include <fcntl.h>
+#include <poll.h>
 #include <pthread.h>
+#include <stdio.h>
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
 #include <sys/socket.h>
+#include <unistd.h>
 
 int sae_open(const char *path, int flags, mode_t mode) {
     int descriptor = open(path, flags | O_CLOEXEC, mode);
@@ -71,3 +74,25 @@ int sae_peer_credentials(int socket, uint32_t *pid, uint32_t *uid, uint32_t *gid
     *gid = credentials.gid;
     return 0;
 }
+
+int sae_open_unnamed(const char *folder, mode_t mode) {
+    int descriptor = open(folder, O_TMPFILE | O_WRONLY | O_CLOEXEC, mode);
+    return descriptor < 0 ? -errno : descriptor;
+}
+
+int sae_name_file(int descriptor, const char *path) {
+    char own[64];
+    snprintf(own, sizeof own, "/proc/self/fd/%d", descriptor);
+    return linkat(AT_FDCWD, own, AT_FDCWD, path, AT_SYMLINK_FOLLOW) < 0 ? -errno : 0;
+}
+
+int sae_finish_standard_output(void) {
+    errno = 0;
+    if (fflush(stdout) != 0) return -(errno ? errno : EIO);
+    if (!ferror(stdout)) return 0;
+    // An earlier write failed, and what errno said then is lost; a pipe without a reader still tells.
+    struct pollfd output = {.fd = STDOUT_FILENO};
+    return poll(&output, 1, 0) > 0 && (output.revents & POLLERR) ? -EPIPE : -EIO;
+}
+
+const char *sae_revision(void) { return SAE_REVISION; }

@@ -2,23 +2,26 @@ import Diagnostics
 import Dispatch
 import Glibc
 import SAEEngine
-import Scoring
+package import Scoring
 
 extension Service {
     /// Opens the model, serves until SIGTERM or SIGINT has been obeyed, and returns. A second signal hurries.
     ///
     /// Call it from no Dispatch queue: it blocks its thread.
-    package static func run(_ configuration: Configuration, modelPath: String, environment: [String: String]) throws {
+    /// `probe` tries an OpenCL device before this process uses it.
+    package static func run(
+        _ configuration: Configuration, modelPath: String, environment: [String: String], probe: DeviceProbe?
+    ) throws {
         let metrics = Metrics()
         let format = LogFormat(named: configuration.logFormat, environment: environment)
         let writer = LogWriter(format: format, dropped: metrics.logEventsDropped)
         defer { writer.flush() }
         let log = Log(writer, levelNamed: configuration.logLevel)
-        let lowered = configuration.boundToDescriptors(log)
         log.write(.startup, [.version: Version.current])
+        let lowered = configuration.boundToDescriptors(log).withoutMissingFolder(log)
         let scorer = ScorerSettings(
             choice: ScorerChoice(rawValue: configuration.modelScorer) ?? .auto, device: configuration.modelDevice,
-            cacheDirectory: KernelCacheDirectory(environment: environment))
+            cacheDirectory: KernelCacheDirectory(environment: environment), probe: probe)
         let engine = try Engine(modelPath: modelPath, library: lowered.modelLibrary, scorer: scorer)
         if let failure = engine.scorer.openingFailure {
             metrics.scorerFallbacks.add(1)
@@ -40,6 +43,16 @@ extension Service {
 }
 
 extension Configuration {
+    /// Without the packaged Unix socket where its folder, which a service manager makes, is not there, and TCP is.
+    func withoutMissingFolder(_ log: Log) -> Configuration {
+        let folder = "/run/sae"
+        guard listenUnix == "\(folder)/sae.sock", !listenTCP.isEmpty, access(folder, F_OK) != 0 else { return self }
+        var reduced = self
+        reduced.listenUnix = ""
+        log.write(.listenSkipped, [.endpoint: "unix:\(listenUnix)", .reason: "there is no \(folder)"])
+        return reduced
+    }
+
     /// With the connection limit lowered to what the descriptor limit allows, 512 being left for the rest.
     func boundToDescriptors(_ log: Log) -> Configuration {
         var limit = rlimit()

@@ -157,6 +157,8 @@ package struct GreedySearch {
             return nil
         }
         let before = cosines(engine, checking)
+        // The scale with the most gain that is no chance, rather than the most gain.
+        let significance = Double(options.mining.significance)
         var best: (generation: Generation, gain: Double, error: Double)?
         for scale in Self.scales {
             let candidate = try generation(
@@ -164,9 +166,11 @@ package struct GreedySearch {
             let after = cosines(try self.engine(candidate), checking)
             let (gain, error) = pairedGain(before, after)
             observe(.stage("round \(number): phrases x \(scale) gain \(gain) ± \(error)"))
-            if gain > best?.gain ?? -.infinity { best = (candidate, gain, error) }
+            if best.map({ gain - significance * error > $0.gain - significance * $0.error }) ?? true {
+                best = (candidate, gain, error)
+            }
         }
-        guard let best, best.gain > Double(options.mining.significance) * best.error else {
+        guard let best, best.gain > significance * best.error else {
             observe(.noGain(round: number, proposedCount: rules.count, gain: best?.gain ?? 0, error: best?.error ?? 0))
             return nil
         }

@@ -50,7 +50,9 @@ package struct FittingOptions: Sendable, Equatable {
 
     package static func validate(vocabularyCount: Int) throws(FittingError) {
         guard (260...1_000_000).contains(vocabularyCount) else {
-            throw .options("a vocabulary has 260 (bytes and controls) to 1,000,000 pieces")
+            throw .options(
+                "a vocabulary of \(vocabularyCount) pieces is not possible: bytes and controls alone are 260, and "
+                    + "1,000,000 is the most")
         }
     }
 

@@ -252,16 +252,17 @@ extension ModelFit {
     }
 
     private func phrases(_ pieces: PieceModel) throws(FittingError) -> RuleSet {
-        var text = ""
-        if let path = inputs.phrases {
+        let path = inputs.phrases ?? ""
+        var bytes: [UInt8] = []
+        if !path.isEmpty {
             let file = try reading { () throws(FileError) in try MappedFile(path) }
-            text = withExtendedLifetime(file) { String(decoding: file.bytes, as: UTF8.self) }
+            bytes = withExtendedLifetime(file) { Array(file.bytes) }
         }
         let names = PieceNames((0..<UInt32(pieces.vocabularyCount)).map { pieces.piece($0) })
         let rules: RuleSet
-        do throws(RuleError) { rules = try RuleSyntax.parse(text, names: names) } catch { throw .rules(error) }
+        do throws(RuleError) { rules = try RuleSyntax.parse(bytes, ofFile: path, names: names) } catch { throw .rules(error) }
         guard rules.contextDimensions == 0 else {
-            throw .options("\(inputs.phrases ?? ""): a fit has no context for the bids of its rules")
+            throw .options("\(path): a fit has no context for the bids of its rules")
         }
         return rules
     }

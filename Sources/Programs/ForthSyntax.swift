@@ -161,7 +161,7 @@ package struct ForthSyntaxError: UserFacingError, Equatable {
     package let expected: String
     package let found: String
 
-    package var summary: String { "\(position): expected \(expected), found \(found)" }
+    package var summary: String { "\(position): expected \(expected), found \(found.printable(maximum: maximumQuotedCharacters))" }
     package var remedy: String? {
         "the words are " + Word.allCases.map(\.name).joined(separator: ", ")
     }

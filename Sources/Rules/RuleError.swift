@@ -18,6 +18,10 @@ package enum RuleError: UserFacingError, Equatable {
     /// Bytes of a valid set that would be written differently.
     case notCanonical
     case unknownVersion(UInt32)
+    /// Bytes that should be text and are not UTF-8.
+    case notText
+    /// What is wrong in a file of rules.
+    indirect case file(path: String, RuleError)
 
     package var summary: String {
         switch self {
@@ -33,6 +37,8 @@ package enum RuleError: UserFacingError, Equatable {
         case .notCanonical: "the rules are not in canonical order"
         case .unknownVersion(let version):
             "the rules have format version \(version), this program reads version 1"
+        case .notText: "the rules are not UTF-8 text"
+        case .file(let path, let error): "\(path), \(error.summary)"
         }
     }
 
@@ -41,14 +47,17 @@ package enum RuleError: UserFacingError, Equatable {
         case .syntax, .faulty, .rule, .pieceClass, .tooMany: "correct the rules"
         case .truncated, .malformed, .notCanonical: "copy the file again, or write the rules again"
         case .unknownVersion: "use a newer sae"
+        case .notText: "give a file of rules as `sae rules mine` writes it"
+        case .file(_, let error): error.remedy
         }
     }
 
     package var category: ErrorCategory {
         switch self {
-        case .syntax, .faulty, .rule, .pieceClass, .tooMany: .invalidInput
+        case .syntax, .faulty, .rule, .pieceClass, .tooMany, .notText: .invalidInput
         case .truncated, .malformed, .notCanonical: .corrupt
         case .unknownVersion: .incompatible
+        case .file(_, let error): error.category
         }
     }
 }

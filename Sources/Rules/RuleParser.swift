@@ -149,7 +149,7 @@ struct RuleParser {
         var line = line
         let position = line.position
         if let token = try line.token() {
-            throw .syntax(position, expected: "the end of the line", found: token.description)
+            throw .syntax(position, expected: "the end of the line", found: found(token))
         }
     }
 
@@ -294,5 +294,7 @@ struct RuleParser {
         return value
     }
 
-    private func found(_ token: RuleToken?) -> String { token?.description ?? "the end of the line" }
+    private func found(_ token: RuleToken?) -> String {
+        token?.description.printable(maximum: maximumQuotedCharacters) ?? "the end of the line"
+    }
 }

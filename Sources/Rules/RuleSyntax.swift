@@ -75,6 +75,15 @@ package enum RuleSyntax {
         }
         return try parser.ruleSet()
     }
+
+    /// The rule set in the bytes of a file, which errors name.
+    /// - Throws: `file`.
+    package static func parse(_ bytes: [UInt8], ofFile path: String, names: PieceNames) throws(RuleError) -> RuleSet {
+        do throws(RuleError) {
+            guard let text = String(validating: bytes, as: UTF8.self) else { throw .notText }
+            return try parse(text, names: names)
+        } catch { throw .file(path: path, error) }
+    }
 }
 
 extension Edit {

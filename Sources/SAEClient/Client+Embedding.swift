@@ -4,7 +4,8 @@ import Wire
 
 extension Client {
     /// The vectors of any number of texts, in order. What one request cannot carry is split by the server's
-    /// limits; a text without a vector is a value in `errors`, and its row is zero.
+    /// limits; all are embedded by one model generation, or the call starts over. A text without a vector is a value in
+    /// `errors`, and its row is zero.
     public func embed(
         _ texts: [String], options: EmbedOptions = EmbedOptions(), timeout: Duration = .seconds(10)
     ) async throws(ClientError) -> Embeddings {
@@ -30,19 +31,30 @@ extension Client {
         guard lengths.reduce(0, { $0 + Int($1) }) == bytes.count else {
             throw ClientError(.invalidArgument, "the lengths of the texts do not add up to their bytes")
         }
+        let end = ContinuousClock.now + timeout
+        // A model is changed now and then, not thrice in the time of a call.
+        for _ in 0..<3 {
+            if let answer = try await embedOnce(bytes, lengths, encoding, options, until: end) { return answer }
+        }
+        throw ClientError(.unavailable, "the server's model changed again and again while the texts were under way")
+    }
+
+    /// Nil when the requests that the texts were cut into were not answered by one generation.
+    private func embedOnce(
+        _ bytes: [UInt8], _ lengths: [UInt32], _ encoding: VectorEncoding, _ options: EmbedOptions,
+        until end: ContinuousClock.Instant
+    ) async throws(ClientError) -> EncodedEmbeddings? {
         let portions = portions(lengths, encoding: encoding, dimensions: options.dimensions)
         if portions.count == 1, portions[0].texts.count == lengths.count, !portions[0].isTooLong {
-            return try await embed(portions[0], bytes, lengths, encoding, options, timeout)
+            return try await embed(portions[0], bytes, lengths, encoding, options, ContinuousClock.now.duration(to: end))
         }
-        let start = ContinuousClock.now
         var whole = EncodedEmbeddings(encoding: encoding)
         var next = 0
         while next < portions.count {
             let group = underWay(portions[next...], encoding: encoding, dimensions: options.dimensions)
             next += group.count
-            let remaining = timeout - start.duration(to: .now)
-            for part in try await concurrently(group, bytes, lengths, encoding, options, remaining) {
-                try whole.append(part)
+            for part in try await concurrently(group, bytes, lengths, encoding, options, ContinuousClock.now.duration(to: end)) {
+                guard whole.append(part) else { return nil }
             }
         }
         whole.fillRowsWithoutAnswer()
@@ -63,12 +75,12 @@ extension Client {
         return portions.prefix(max(1, count))
     }
 
-    /// The answers of several portions, in order.
+    /// The answers of several portions, in order. The first failure ends the others.
     private func concurrently(
         _ portions: ArraySlice<Portion>, _ bytes: [UInt8], _ lengths: [UInt32], _ encoding: VectorEncoding,
         _ options: EmbedOptions, _ timeout: Duration
     ) async throws(ClientError) -> [EncodedEmbeddings] {
-        let results = await withTaskGroup(of: (Int, Result<EncodedEmbeddings, ClientError>).self) { group in
+        let outcome = await withTaskGroup(of: (Int, Result<EncodedEmbeddings, ClientError>).self) { group in
             for (index, portion) in portions.enumerated() {
                 group.addTask {
                     do throws(ClientError) {
@@ -79,13 +91,18 @@ extension Client {
                     }
                 }
             }
-            var results: [(Int, Result<EncodedEmbeddings, ClientError>)] = []
-            for await result in group { results.append(result) }
-            return results.sorted { $0.0 < $1.0 }
+            var parts: [(Int, EncodedEmbeddings)] = []
+            for await (index, result) in group {
+                switch result {
+                case .success(let part): parts.append((index, part))
+                case .failure(let error):
+                    group.cancelAll()
+                    return Result<[EncodedEmbeddings], ClientError>.failure(error)
+                }
+            }
+            return .success(parts.sorted { $0.0 < $1.0 }.map(\.1))
         }
-        var parts: [EncodedEmbeddings] = []
-        for (_, result) in results { parts.append(try result.get()) }
-        return parts
+        return try outcome.get()
     }
 
     private func embed(
@@ -183,15 +200,13 @@ extension EncodedEmbeddings {
         computeTime = .microseconds(Int64(response.computeUs))
     }
 
-    /// Puts the next texts' rows behind these.
-    mutating func append(_ part: EncodedEmbeddings) throws(ClientError) {
+    /// Puts the next texts' rows behind these; false when they are of another generation.
+    mutating func append(_ part: EncodedEmbeddings) -> Bool {
         if dimensions == 0 {
             dimensions = part.dimensions
             generation = part.generation
         }
-        guard part.dimensions == 0 || (part.dimensions == dimensions && part.generation == generation) else {
-            throw ClientError(.unavailable, "the model changed while the texts were under way")
-        }
+        guard part.dimensions == 0 || (part.dimensions == dimensions && part.generation == generation) else { return false }
         bytes += part.bytes
         scales += part.scales
         for error in part.errors {
@@ -204,6 +219,7 @@ extension EncodedEmbeddings {
         count += part.count
         queueTime = max(queueTime, part.queueTime)
         computeTime = max(computeTime, part.computeTime)
+        return true
     }
 
     /// Gives the texts that were too long for any frame their zero rows, which no server has sent.

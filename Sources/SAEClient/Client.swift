@@ -4,7 +4,7 @@ import SwiftProtobuf
 package import Transport
 import Wire
 
-/// A connection to a sae daemon. Any number of tasks may call it at once.
+/// A sae daemon, reached over as many connections as the calls need. Any number of tasks may call it at once.
 ///
 /// ```swift
 /// let client = try await Client(connectingTo: "tcp://127.0.0.1:7733")
@@ -12,39 +12,38 @@ import Wire
 /// print(vectors[0].prefix(4))
 /// ```
 ///
-/// Every call has a deadline, which covers waiting here and there; cancelling the task that waits cancels the
-/// call at the server.
+/// **Deadlines.** Every call has one, which covers waiting for a connection, all attempts and the answer; past it the call
+/// throws `deadlineExceeded` and the server is told. Cancelling the task that waits does the same, with `cancelled`.
+///
+/// **Connections** are opened when calls need them, up to `ClientOptions.maximumConnections`, and again after they were lost:
+/// 100 ms after the first failure, later after each further one, at most 10 s. Calls wait meanwhile. A server that drains
+/// gets no new call, and those under way are answered.
+///
+/// **Repeating.** A call of which nothing was begun (the server refused it as overloaded or draining) is made again, up to
+/// `ClientOptions.maximumAttempts` times, after the time that the server asks for, or else 50 ms and twice that; one whose
+/// connection was lost is made again once: calls change nothing at the server. When many calls fail none is repeated, and
+/// other errors never are.
 public final class Client: Sendable {
-    /// What the server said in its HELLO: model generation and limits by their configuration keys.
-    public let generation: UInt64
-    public let serverLimits: [String: UInt64]
-    let serverMaximumFrameBytes: Int
-    private let link: Link
+    private let pool: Pool
 
     /// The largest answer taken: 16 MiB, which is what a server reserves for one connection.
     static let maximumFrameBytes = 16_777_216
 
-    /// Connects to `tcp://HOST:PORT` or `unix:PATH`.
+    /// Connects to `tcp://HOST:PORT` or `unix:PATH`. The name is resolved at each connection.
     ///
-    /// - Parameters:
-    ///   - token: what authenticates this client, where the server wants it.
-    ///   - usesChecksums: every frame carries a CRC-32C. Sockets have sums of their own; turn it on where a
-    ///     proxy or a faulty link stands between.
-    ///   - timeout: for connecting and for the handshake.
-    /// - Throws: `unavailable` when nobody answers there, `invalidArgument` for an endpoint that is none.
+    /// - Parameter timeout: for the first connection. While nobody listens it is tried again: a daemon may be starting.
+    /// - Throws: `unavailable` or `deadlineExceeded` when nobody answers there in time, `invalidArgument` for an endpoint
+    ///   that is none, `unauthenticated` for a token that the server does not take.
     public convenience init(
-        connectingTo endpoint: String, token: String = "", usesChecksums: Bool = false,
-        timeout: Duration = .seconds(5)
+        connectingTo endpoint: String, options: ClientOptions = ClientOptions(), timeout: Duration = .seconds(5)
     ) async throws(ClientError) {
-        let queue = IOQueue(label: "sae.client")
         try await self.init(
-            connectingTo: endpoint, token: token, usesChecksums: usesChecksums, timeout: timeout, on: queue)
+            connectingTo: endpoint, options: options, timeout: timeout, on: IOQueue(label: "sae.client"))
     }
 
     /// As above, on an I/O queue that other clients may share.
     package init(
-        connectingTo endpoint: String, token: String = "", usesChecksums: Bool = false,
-        timeout: Duration = .seconds(5), on queue: IOQueue
+        connectingTo endpoint: String, options: ClientOptions, timeout: Duration, on ioQueue: IOQueue
     ) async throws(ClientError) {
         let parsed: Endpoint
         do throws(TransportError) {
@@ -52,31 +51,32 @@ public final class Client: Sendable {
         } catch {
             throw ClientError(.invalidArgument, error.description)
         }
-        link = Link(
-            token: token, usesChecksums: usesChecksums, maximumFrameBytes: UInt32(Self.maximumFrameBytes), on: queue)
-        switch await link.open(parsed, timeout: timeout) {
-        case .success(let hello):
-            generation = hello.generation
-            serverLimits = hello.limits
-            serverMaximumFrameBytes = Int(hello.maxFrameBytes)
-        case .failure(let error):
-            link.close()
+        pool = Pool(parsed, options, on: ioQueue)
+        if case .failure(let error) = await pool.open(within: timeout) {
+            pool.close()
             throw error
         }
     }
 
-    deinit { link.close() }
+    deinit { pool.close() }
 
-    /// Closes the connection. Calls under way fail with `cancelled`.
-    public func close() { link.close() }
+    /// Closes the connections. Calls under way, and later ones, fail with `cancelled`.
+    public func close() { pool.close() }
+
+    /// The model generation that served when the last connection was made. Every answer says its own.
+    public var generation: UInt64 { pool.server.generation }
+
+    /// The server's limits, by their configuration keys.
+    public var serverLimits: [String: UInt64] { pool.server.limits }
+
+    var serverMaximumFrameBytes: Int { Int(pool.server.maxFrameBytes) }
 
     /// One request and its answer.
     func call(
         _ method: Method, message: [UInt8], attachment: [UInt8] = [], timeout: Duration
     ) async throws(ClientError) -> Frame {
         let deadline = monotonicNanoseconds() + nanoseconds(timeout)
-        let pending = PendingCall(method, message: message, attachment: attachment, deadline: deadline)
-        return try await link.call(pending).get()
+        return try await pool.call(PendingCall(method, message: message, attachment: attachment, deadline: deadline)).get()
     }
 
     static let malformed = ClientError(.internal, "the server's answer does not parse")

@@ -19,7 +19,8 @@ package final class ResilientScorer: Sendable {
     private let hasFailed = Atomic(false)
     private let untoldFailure = Mutex<ScoringError?>(nil)
 
-    /// Opens the back end that `settings` ask for. Where OpenCL cannot be opened int8 stands in. `auto` on a machine
+    /// Opens the back end that `settings` ask for. Where OpenCL cannot be opened, or a process that tried it died, int8
+    /// stands in. `auto` on a machine
     /// without a GPU loads no OpenCL driver.
     package convenience init(_ rules: BidRules, _ settings: ScorerSettings) {
         self.init(rules, settings, gpuIsLikely: GPUPresence.isLikely(), kernels: OpenCLScorer.shippedKernels)
@@ -35,6 +36,7 @@ package final class ResilientScorer: Sendable {
         case .auto where !gpuIsLikely: (primary, openingFailure) = (nil, nil)
         case .opencl, .auto:
             do throws(ScoringError) {
+                try settings.probe?.check(device: settings.device, cacheDirectory: settings.cacheDirectory)
                 let devices = try OpenCLDevice.all(cacheDirectory: settings.cacheDirectory)
                 let device = try OpenCLDevice.find(settings.device, in: devices)
                 if settings.choice == .opencl {

@@ -13,12 +13,17 @@ package struct ScorerSettings: Sendable {
     /// An OpenCL device: `auto`, its number, or a part of its name.
     package var device: String
     package var cacheDirectory: KernelCacheDirectory
+    /// Tries an OpenCL device before this process uses it; nil trusts the driver.
+    package var probe: DeviceProbe?
 
     /// int8 on the CPU, which needs nothing of the machine.
     package static let cpu = ScorerSettings(choice: .int8, cacheDirectory: KernelCacheDirectory(path: ""))
 
-    package init(choice: ScorerChoice = .auto, device: String = "auto", cacheDirectory: KernelCacheDirectory)
-    {
+    package init(
+        choice: ScorerChoice = .auto, device: String = "auto", cacheDirectory: KernelCacheDirectory,
+        probe: DeviceProbe? = nil
+    ) {
+        self.probe = probe
         self.choice = choice
         self.device = device
         self.cacheDirectory = cacheDirectory

@@ -11,6 +11,10 @@ package enum ScoringError: UserFacingError, Equatable {
     case noDevice(wanted: String, present: [String])
     /// Compiled kernels cannot be kept: PoCL finds no device then, and says nothing.
     case cacheDirectory(path: String, errno: Int32)
+    /// Others could put code there that a driver would load.
+    case unsafeCacheDirectory(path: String)
+    /// The driver ended the process that tried the device, or kept it for too long. `said`: its first words.
+    case crash(device: String, ending: String, said: String, cache: String)
     /// The device's compiler refused the kernels.
     case build(device: String, log: String)
     /// An OpenCL call failed.
@@ -28,6 +32,12 @@ package enum ScoringError: UserFacingError, Equatable {
                     ? "the drivers offer none" : "there are: \(present.joined(separator: ", "))")
         case .cacheDirectory(let path, let errno):
             "cannot write compiled kernels to \(path): \(String(cString: strerror(errno)))"
+        case .unsafeCacheDirectory(let path):
+            "compiled kernels cannot be kept in \(path): it belongs to another user, or others may write to it, and drivers "
+                + "load code from there"
+        case .crash(let device, let ending, let said, let cache):
+            "the process that tried the OpenCL device '\(device)', with compiled kernels kept in \(cache), \(ending)"
+                + (said.isEmpty ? "" : ": \(said)")
         case .build(let device, let log):
             "the kernels do not compile on \(device): \(log.prefix(400).split(whereSeparator: \.isNewline).joined(separator: " | "))"
         case .call(let name, let code, let device):
@@ -42,6 +52,10 @@ package enum ScoringError: UserFacingError, Equatable {
         case .noDriver: "install the driver of your GPU, or pocl-opencl-icd; or use another scorer"
         case .noDevice: "choose one of these by name or number (sae devices lists them), or another scorer"
         case .cacheDirectory: "make the directory writable, or set POCL_CACHE_DIR to one that is"
+        case .unsafeCacheDirectory: "own it and run chmod go-w on it, or set POCL_CACHE_DIR to another directory"
+        case .crash:
+            "PoCL needs ld (binutils) in PATH, and a cache (POCL_CACHE_DIR) with free space that is not mounted noexec; or use "
+                + "another device or scorer"
         case .build, .call, .selfCheck: "update the device's driver, or use another device or scorer"
         }
     }
@@ -49,8 +63,8 @@ package enum ScoringError: UserFacingError, Equatable {
     package var category: ErrorCategory {
         switch self {
         case .rules: .corrupt
-        case .cacheDirectory: .permission
-        case .noDriver, .noDevice, .build, .call, .selfCheck: .unavailable
+        case .cacheDirectory, .unsafeCacheDirectory: .permission
+        case .noDriver, .noDevice, .crash, .build, .call, .selfCheck: .unavailable
         }
     }
 

@@ -57,6 +57,7 @@ package enum TransportError: UserFacingError, Equatable {
     case system(operation: String, endpoint: String, errno: Int32)
     case addressInUse(String)
     case notASocket(String)
+    case isDirectory(path: String)
 
     package var summary: String {
         switch self {
@@ -66,6 +67,7 @@ package enum TransportError: UserFacingError, Equatable {
             "cannot \(operation) \(endpoint): \(String(cString: strerror(code)))"
         case .addressInUse(let endpoint): "\(endpoint) is in use by another process"
         case .notASocket(let endpoint): "\(endpoint) exists and is not a socket"
+        case .isDirectory(let path): "unix:\(path) is a directory, where the path of a socket is needed"
         }
     }
 
@@ -81,13 +83,14 @@ package enum TransportError: UserFacingError, Equatable {
             }
         case .addressInUse: "stop that process, or choose another address"
         case .notASocket: "choose another path, or remove what is there"
+        case .isDirectory(let path): "name a socket in it, as \(path)/sae.sock"
         }
     }
 
     package var category: ErrorCategory {
         switch self {
         case .badEndpoint: .usage
-        case .unknownHost, .system, .addressInUse, .notASocket: .unavailable
+        case .unknownHost, .system, .addressInUse, .notASocket, .isDirectory: .unavailable
         }
     }
 }

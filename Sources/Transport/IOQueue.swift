@@ -33,9 +33,9 @@ package final class IOQueue: Sendable {
     /// True on the thread of this queue.
     package var isCurrent: Bool { loop.isCurrent }
 
-    /// From now on `body` is called on the queue every `tick` with the time.
+    /// From now on `body`, too, is called on the queue every `tick` with the time.
     package func everyTick(_ body: @escaping @Sendable (UInt64) -> Void) {
-        loop.add { [loop] in loop.onTick = body }
+        loop.add { [loop] in loop.onTick.append(body) }
     }
 
     /// When the queue last came round: the watchdog's evidence that it is not stuck.
@@ -57,9 +57,10 @@ package final class IOQueue: Sendable {
         return value
     }
 
-    /// Does `work` on the queue once `delay` has passed, to the next tick.
+    /// Does `work` on the queue once `delay` has passed, to the millisecond.
     package func async(after delay: Duration, _ work: @escaping @Sendable () -> Void) {
-        loop.add { [loop] in loop.later.append((monotonicNanoseconds() + UInt64(delay / .nanoseconds(1)), work)) }
+        let due = monotonicNanoseconds() + UInt64(delay / .nanoseconds(1))
+        loop.add { [loop] in loop.addLater(due, work) }
     }
 
     /// Tells `owner`, which is kept, when `descriptor` is ready. On the queue's thread only, like what follows.
@@ -118,8 +119,10 @@ private final class EventLoop: @unchecked Sendable {
 
     let scratch: UnsafeMutableRawBufferPointer
     let lastTurn = Atomic<UInt64>(monotonicNanoseconds())
-    var onTick: (@Sendable (UInt64) -> Void)?
-    var later: [(due: UInt64, work: @Sendable () -> Void)] = []
+    var onTick: [@Sendable (UInt64) -> Void] = []
+    private var later: [(due: UInt64, work: @Sendable () -> Void)] = []
+    /// The soonest of `later`.
+    private var nextDue = UInt64.max
     /// What the turn under way does; kept for its storage.
     private var taken: [@Sendable () -> Void] = []
     private let label: String
@@ -211,13 +214,15 @@ private final class EventLoop: @unchecked Sendable {
                 shared.isAsleep = shared.work.isEmpty && !shared.isStopped
                 return !shared.isAsleep
             }
-            let wait = hasWork || now >= nextTick ? 0 : Int32((nextTick - now + 999_999) / 1_000_000)
+            let wake = min(nextTick, nextDue)
+            let wait = hasWork || now >= wake ? 0 : Int32((wake - now + 999_999) / 1_000_000)
             let count = Int(max(0, sae_epoll_wait(epoll, &ready, 64, wait)))
             for event in ready[..<count] {
                 owners[event.token]?.isReady(Readiness(rawValue: event.readiness))
             }
             guard doWork() else { return }
             now = monotonicNanoseconds()
+            if now >= nextDue { doLater(now) }
             if now >= nextTick {
                 nextTick = now + UInt64(IOQueue.tick / .nanoseconds(1))
                 takeTurn(now)
@@ -239,9 +244,18 @@ private final class EventLoop: @unchecked Sendable {
 
     private func takeTurn(_ now: UInt64) {
         lastTurn.store(now, ordering: .relaxed)
+        for body in onTick { body(now) }
+    }
+
+    func addLater(_ due: UInt64, _ work: @escaping @Sendable () -> Void) {
+        later.append((due, work))
+        nextDue = min(nextDue, due)
+    }
+
+    private func doLater(_ now: UInt64) {
         let due = later.filter { $0.due <= now }
         later.removeAll { $0.due <= now }
+        nextDue = later.lazy.map(\.due).min() ?? .max
         for (_, work) in due { work() }
-        onTick?(now)
     }
 }

@@ -29,6 +29,7 @@ package struct Socket: ~Copyable {
             if (try? connecting(to: endpoint)) != nil { throw .addressInUse(endpoint.description) }
             var status = stat()
             if lstat(path, &status) == 0 {
+                guard status.st_mode & S_IFMT != S_IFDIR else { throw .isDirectory(path: path) }
                 guard status.st_mode & S_IFMT == S_IFSOCK else { throw .notASocket(endpoint.description) }
                 unlink(path)
             }

@@ -1,6 +1,7 @@
 import ArgumentParser
 import Bytes
 import LoadGeneration
+import SAEClient
 import SAEEngine
 
 /// `sae bench`: texts a second, in process or through a daemon. Prints a JSON object a measurement.
@@ -13,8 +14,12 @@ struct BenchCommand: AsyncParsableCommand {
               sae bench texts.txt --threads 1,2
               sae bench texts.txt --connect unix:/run/sae/sae.sock --connections 1,8,64 --batch 1,64
 
-            In process: the median of five runs over all texts, after one to warm up. With --connect: each \
-            connection has one request under way, for --seconds after a fifth of that to warm up. A JSON \
+              sae bench texts.txt --connect unix:/run/sae/sae.sock --connections 8 --batch 16 --rate 500,1000,2000
+
+            In process: the median of five runs over all texts, after one to warm up. With --connect, for --seconds \
+            after a fifth of that to warm up: each connection has one request under way (a closed loop: what the \
+            daemon can take); or with --rate requests are due at fixed times, and latencies count from then (an open \
+            loop: what clients wait). Nothing is tried again: refused, late and failed requests are counted. A JSON \
             object a line.
             """)
 
@@ -31,8 +36,7 @@ struct BenchCommand: AsyncParsableCommand {
     @Option(help: ArgumentHelp("Numbers of threads, in process.", valueName: "n,n"))
     var threads: CountList = [1]
 
-    @Option(help: ArgumentHelp("Measure the daemon at tcp://HOST:PORT or unix:PATH.", valueName: "endpoint"))
-    var connect: String?
+    @OptionGroup var daemon: DaemonOptions
 
     @Option(help: ArgumentHelp("Numbers of connections.", valueName: "n,n"))
     var connections: CountList = [1, 8, 64]
@@ -43,11 +47,22 @@ struct BenchCommand: AsyncParsableCommand {
     @Option(help: "Seconds of one measurement through a socket.")
     var seconds = 4.0
 
+    @Option(help: ArgumentHelp("Requests a second, over all connections. (default: a closed loop)", valueName: "n,n"))
+    var rate: CountList?
+
+    @Option(help: "Milliseconds that each request is given.")
+    var timeout = 10_000
+
     func validate() throws {
         guard seconds > 0, seconds <= 3600 else {
             throw ValidationError("--seconds is over 0 and at most 3600")
         }
-        guard connect == nil || (model == nil && temperature == .fitted) else {
+        guard (1...3_600_000).contains(timeout) else { throw ValidationError("--timeout is 1 to 3,600,000") }
+        guard (threads.values + connections.values + batch.values).allSatisfy({ $0 <= 10_000 }) else {
+            throw ValidationError("--threads, --connections and --batch are at most 10,000")
+        }
+        guard daemon.connect != nil || rate == nil else { throw ValidationError("--rate has a meaning only with --connect") }
+        guard daemon.connect == nil || (model == nil && temperature == .fitted) else {
             throw ValidationError("--model and --temperature have no meaning with --connect")
         }
     }
@@ -55,7 +70,7 @@ struct BenchCommand: AsyncParsableCommand {
     func run() async throws {
         let lines = try TextLines(contentsOf: file, maximumCount: 20_000)
         guard lines.count > 0 else { throw CommandError.usage("\(file) holds no texts") }
-        if let connect {
+        if let connect = daemon.connect {
             try await measureDaemon(at: connect, lines)
         } else {
             try measureEngine(lines)
@@ -66,6 +81,14 @@ struct BenchCommand: AsyncParsableCommand {
         let engine = try Engine(contentsOf: try model ?? ResourceLocator.model())
         var texts = TextBatch()
         for index in 0..<lines.count { texts.append(utf8: lines[index]) }
+        // A text without a vector costs nothing and would be counted all the same.
+        let outcomes = engine.embed(texts, temperature: temperature, threads: 1).outcomes
+        texts = TextBatch()
+        for (index, outcome) in outcomes.enumerated() where outcome.status == .ok { texts.append(utf8: lines[index]) }
+        if texts.count < lines.count {
+            Terminal.printNote("\(lines.count - texts.count) of \(lines.count) texts have no vector and were left out")
+        }
+        guard texts.count > 0 else { throw CommandError.usage("\(file) holds no text that has a vector") }
         let name = temperature == .infinite ? "engine, plain sum" : "engine"
         for count in threads.values {
             let rates = rates(engine, texts, threads: count)
@@ -75,14 +98,15 @@ struct BenchCommand: AsyncParsableCommand {
         }
     }
 
-    /// Five rates, ascending. Each is of five loops with warm workspaces: the time of six, less that of one
-    /// that begins cold.
+    /// Five rates, ascending. Each is of five loops, or as many as 20,000 texts take, with warm workspaces: the time of one
+    /// more, less that of one that begins cold.
     private func rates(_ engine: Engine, _ texts: TextBatch, threads: Int) -> [Double] {
         let clock = ContinuousClock()
+        let loops = max(5, (20_000 + texts.count - 1) / texts.count)
         return (0..<5).map { _ in
             let cold = clock.measure { engine.bench(texts, loops: 1, temperature: temperature, threads: threads) }
-            let all = clock.measure { engine.bench(texts, loops: 6, temperature: temperature, threads: threads) }
-            return Double(texts.count * 5) / max((all - cold).seconds, 1e-9)
+            let all = clock.measure { engine.bench(texts, loops: loops + 1, temperature: temperature, threads: threads) }
+            return Double(texts.count * loops) / max((all - cold).seconds, 1e-9)
         }.sorted()
     }
 
@@ -90,19 +114,48 @@ struct BenchCommand: AsyncParsableCommand {
         let texts = (0..<lines.count).map { Array(lines[$0]) }
         for connectionCount in connections.values {
             for textCount in batch.values {
-                var load = ClosedLoop(
-                    endpoint: endpoint, connections: connectionCount, textsPerRequest: textCount,
-                    duration: .seconds(seconds / 5))
-                _ = try await load.run(texts)
-                load.duration = .seconds(seconds)
-                let report = try await load.run(texts)
-                print(
-                    #"{"what":"daemon","connections":\#(connectionCount),"texts_per_request":\#(textCount),"#
-                        + #""requests":\#(report.requests),"texts_per_second":\#(Int(report.textsPerSecond)),"#
-                        + #""p50_us":\#(report.latencies.quantile(0.5) / 1000),"#
-                        + #""p99_us":\#(report.latencies.quantile(0.99) / 1000)}"#)
+                for rate in rate.map({ $0.values.map(Optional.some) }) ?? [nil] {
+                    var load = Load(
+                        endpoint: endpoint, connections: connectionCount, textsPerRequest: textCount,
+                        duration: .seconds(seconds / 5))
+                    load.rate = rate.map(Double.init)
+                    load.timeout = .milliseconds(timeout)
+                    load.connectTimeout = .seconds(daemon.wait)
+                    _ = try await load.run(texts)
+                    load.duration = .seconds(seconds)
+                    try show(await load.run(texts), of: load)
+                }
             }
         }
+    }
+
+    private func show(_ report: LoadReport, of load: Load) throws {
+        if let failure = report.firstFailure {
+            guard report.answered > 0 else { throw failure }
+            Terminal.printNote("\(report.failed) requests failed, the first with: \(failure.summary)")
+        }
+        var row = JSONWriter()
+        row.object { row in
+            row.value("what", "daemon")
+            row.value("loop", load.rate == nil ? "closed" : "open")
+            row.value("connections", load.connections)
+            row.value("texts_per_request", load.textsPerRequest)
+            if let rate = load.rate { row.value("rate", Int(rate)) }
+            row.value("requests", report.answered)
+            row.value("texts_per_second", Int(report.textsPerSecond))
+            for (name, share) in [("p50_us", 0.5), ("p90_us", 0.9), ("p99_us", 0.99), ("p999_us", 0.999), ("maximum_us", 1)] {
+                row.value(name, report.latencies.quantile(share) / 1_000)
+            }
+            row.value("refused", report.refused)
+            if report.refused > 0 { row.value("refused_p99_us", report.refusalLatencies.quantile(0.99) / 1_000) }
+            row.value("late", report.late)
+            row.value("failed", report.failed)
+            if load.rate != nil {
+                row.value("unsent", report.unsent)
+                row.value("lag_p99_us", report.lags.quantile(0.99) / 1_000)
+            }
+        }
+        print(row.text)
     }
 }
 
@@ -114,7 +167,7 @@ struct CountList: ExpressibleByArgument, ExpressibleByArrayLiteral {
 
     init?(argument: String) {
         let parts = argument.split(separator: ",", omittingEmptySubsequences: false)
-        values = parts.compactMap { Int($0) }.filter { (1...10_000).contains($0) }
+        values = parts.compactMap { Int($0) }.filter { (1...1_000_000).contains($0) }
         guard values.count == parts.count else { return nil }
     }
 

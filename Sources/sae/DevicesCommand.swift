@@ -41,18 +41,20 @@ struct DevicesCommand: ParsableCommand {
     }
 
     func run() throws {
-        let cache = KernelCacheDirectory(environment: ProcessInfo.processInfo.environment)
+        let environment = ProcessInfo.processInfo.environment
+        let cache = KernelCacheDirectory(environment: environment)
+        let probe = DeviceProbe.ofThisProgram(environment: environment)
         let rules = try ScorerSpeed.sampleRules(count: 512, featureCount: 320)
         if let scorer {
-            let settings = ScorerSettings(choice: scorer, device: device, cacheDirectory: cache)
+            let settings = ScorerSettings(choice: scorer, device: device, cacheDirectory: cache, probe: probe)
             return try report(scorer, ResilientScorer(rules, settings))
         }
-        let found = Found(cache)
+        let found = Found(cache, probe)
         if bench {
-            if let failure = found.failure { Terminal.printNote(failure) }
-            return try ScorerBenchmark(devices: found.devices, json: json).run()
+            for failure in [found.failure].compactMap({ $0 }) + found.failures.values { Terminal.printNote(failure) }
+            return try ScorerBenchmark(devices: found.devices.filter { found.failures[$0.index] == nil }, json: json).run()
         }
-        let settings = ScorerSettings(choice: .auto, cacheDirectory: cache)
+        let settings = ScorerSettings(choice: .auto, cacheDirectory: cache, probe: probe)
         let report = try DevicesReport(rules, found, auto: ResilientScorer(rules, settings).numerics)
         print(try json ? JSON.line(report) : report.table)
     }
@@ -76,16 +78,25 @@ struct DevicesCommand: ParsableCommand {
 
 extension ScorerChoice: ExpressibleByArgument {}
 
-/// The OpenCL devices, or why there are none.
+/// The OpenCL devices, or why there are none; and why a device must not be used.
 private struct Found {
     var devices: [OpenCLDevice] = []
     var failure: String?
+    /// By index of a device that ends the process which uses it.
+    var failures: [Int: String] = [:]
 
-    init(_ cache: KernelCacheDirectory) {
+    init(_ cache: KernelCacheDirectory, _ probe: DeviceProbe?) {
         do throws(ScoringError) {
+            // No device has an empty name: the drivers are asked for their devices, and that is all.
+            try probe?.check(device: "", cacheDirectory: cache)
             devices = try OpenCLDevice.all(cacheDirectory: cache)
         } catch {
             failure = error.description
+        }
+        for device in devices {
+            do throws(ScoringError) {
+                try probe?.check(device: "\(device.index)", cacheDirectory: cache)
+            } catch { failures[device.index] = error.description }
         }
     }
 }
@@ -126,7 +137,9 @@ private struct DevicesReport: Encodable {
             var row = Row(
                 scorer: "opencl", device: device.index, name: device.name, kind: device.kind.rawValue,
                 computeUnits: device.computeUnits)
+            row.failure = found.failures[device.index]
             do throws(ScoringError) {
+                guard row.failure == nil else { scorers.append(row); continue }
                 try add(row, try OpenCLScorer(rules, device: device), rules)
             } catch {
                 row.failure = error.description

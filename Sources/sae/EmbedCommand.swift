@@ -1,5 +1,6 @@
 import ArgumentParser
 import Bytes
+import Foundation
 import Glibc
 import SAEClient
 import SAEEngine
@@ -16,6 +17,7 @@ struct EmbedCommand: AsyncParsableCommand {
               sae embed --input texts.txt --output vectors.npy
               zcat texts.txt.gz | sae embed --input - --format jsonl --dimensions 64
               sae embed --connect tcp://127.0.0.1:7733 "A cat sat on the mat."
+              SAE_CLIENT_CONNECT=unix:/run/sae/sae.sock sae embed "A cat sat on the mat."
 
             A file holds one text a line and may be compressed with gzip. A line without a piece (empty, or \
             nothing but white space), or over 65,536 bytes, is an error with its number.
@@ -36,11 +38,7 @@ struct EmbedCommand: AsyncParsableCommand {
     @Option(help: ArgumentHelp("Model file. (default: the one that comes with sae)", valueName: "file"))
     var model: String?
 
-    @Option(
-        help: ArgumentHelp(
-            "Ask the daemon at tcp://HOST:PORT or unix:PATH instead of computing here.", valueName: "endpoint"
-        ))
-    var connect: String?
+    @OptionGroup var daemon: DaemonOptions
 
     @Option(help: "Leading dimensions to keep, normalised again. (default: all)")
     var dimensions: Int?
@@ -61,10 +59,10 @@ struct EmbedCommand: AsyncParsableCommand {
         guard texts.isEmpty != (input == nil) else {
             throw ValidationError("give texts, or --input FILE (- for standard input)")
         }
-        guard connect == nil || (model == nil && threads == nil && sweeps == 1) else {
+        guard daemon.connect == nil || (model == nil && threads == nil && sweeps == 1) else {
             throw ValidationError("--model, --threads and --sweeps have no meaning with --connect")
         }
-        guard connect == nil || temperature != .infinite else {
+        guard daemon.connect == nil || temperature != .infinite else {
             throw ValidationError("the daemon has no infinite temperature: give one up to 16")
         }
         if let threads, !(1...256).contains(threads) { throw ValidationError("--threads is 1 to 256") }
@@ -80,11 +78,12 @@ struct EmbedCommand: AsyncParsableCommand {
         let embedder = try await makeEmbedder()
         let lines = try readLines()
         var sink = try EmbeddingSink(format: chosenFormat, path: output)
-        var skipped = 0
+        var (skipped, dimensions) = (0, 0)
         // Blocks bound the memory of everything but the texts themselves.
         for first in stride(from: 0, to: lines.count, by: blockCount) {
             let range = first..<min(first + blockCount, lines.count)
             let block = try await embedder.embed(lines, range)
+            dimensions = block.dimensions
             for row in 0..<range.count {
                 if let reason = block.errors[row] {
                     guard skipInvalid else {
@@ -98,7 +97,8 @@ struct EmbedCommand: AsyncParsableCommand {
                     vector, text: lines[range.lowerBound + row], number: range.lowerBound + row + 1)
             }
         }
-        try sink.finish()
+        if lines.count == 0 { dimensions = try await embedder.dimensions() }
+        try sink.finish(columnCount: dimensions)
         if skipped > 0 {
             Terminal.printNote("\(skipped) of \(lines.count) texts have no vector and were left out")
         }
@@ -107,9 +107,9 @@ struct EmbedCommand: AsyncParsableCommand {
     private var chosenFormat: EmbeddingFormat { format ?? (output?.hasSuffix(".npy") == true ? .npy : .text) }
 
     private func makeEmbedder() async throws -> any TextEmbedder {
-        if let connect {
+        if let endpoint = try endpoint() {
             return DaemonEmbedder(
-                client: try await Client(connectingTo: connect), dimensions: dimensions ?? 0,
+                client: try await daemon.client(at: endpoint), leading: dimensions ?? 0,
                 temperature: temperature.degrees ?? 0)
         }
         let engine = try Engine(contentsOf: try model ?? ResourceLocator.model(), sweepCount: sweeps)
@@ -120,6 +120,15 @@ struct EmbedCommand: AsyncParsableCommand {
         return LocalEmbedder(
             engine: engine, leading: dimensions ?? engine.dimensions, temperature: temperature,
             threads: threads ?? max(1, sysconf(Int32(_SC_NPROCESSORS_ONLN))))
+    }
+
+    /// Where the daemon is that computes, if one does: the flag, or the variable where no flag asks for this process.
+    private func endpoint() throws -> String? {
+        guard daemon.connect == nil, model == nil, threads == nil, temperature != .infinite else { return daemon.connect }
+        let name = "SAE_CLIENT_CONNECT"
+        guard let endpoint = ProcessInfo.processInfo.environment[name], !endpoint.isEmpty else { return nil }
+        try DaemonOptions.check(endpoint, of: name)
+        return endpoint
     }
 
     private func readLines() throws -> TextLines {

@@ -19,7 +19,6 @@ struct EmbeddingSink: ~Copyable {
     private var buffer: [UInt8] = []
     /// The number of rows stands at the front of an .npy file, so its rows are kept until the end.
     private var rows: [Float] = []
-    private var columnCount = 0
 
     init(format: EmbeddingFormat, path: String?) throws(FileError) {
         self.format = format
@@ -32,7 +31,6 @@ struct EmbeddingSink: ~Copyable {
     {
         switch format {
         case .npy:
-            columnCount = vector.count
             rows += vector
             return
         case .text:
@@ -48,11 +46,10 @@ struct EmbeddingSink: ~Copyable {
         if buffer.count > 1 << 16 { try flush() }
     }
 
-    mutating func finish() throws(FileError) {
+    /// `columnCount`: the length of the vectors, also where there is none.
+    mutating func finish(columnCount: Int) throws(FileError) {
         if format == .npy, let path {
-            var writer = try NumpyWriter(
-                path, rowCount: columnCount == 0 ? 0 : rows.count / columnCount,
-                columnCount: max(columnCount, 1))
+            var writer = try NumpyWriter(path, rowCount: rows.count / columnCount, columnCount: columnCount)
             try writer.append(rows)
             try writer.finish()
             return

@@ -1,4 +1,5 @@
 import ArgumentParser
+import CPosix
 import Glibc
 
 /// Where the program starts and ends: every error leaves through here, as one line and an exit code.
@@ -7,7 +8,9 @@ enum Entry {
     static func main() async {
         // A reader that goes away is an error of write(2), which the command reports or ends with.
         signal(SIGPIPE, SIG_IGN)
+        var code: Int32 = 0
         do {
+            try checkArguments()
             var command = try SAE.parseAsRoot()
             if var asynchronous = command as? any AsyncParsableCommand {
                 try await asynchronous.run()
@@ -15,23 +18,54 @@ enum Entry {
                 try command.run()
             }
         } catch {
-            exit(report(error))
+            code = report(error)
+        }
+        // Printing does not tell of its failures.
+        let result = sae_finish_standard_output()
+        if result != 0, code == 0 {
+            code = -result == EPIPE ? ExitStatus.brokenPipe : ExitStatus.inputOutput
+            if code != ExitStatus.brokenPipe {
+                Terminal.printError("cannot write standard output: \(String(cString: strerror(-result)))")
+            }
+        }
+        exit(code)
+    }
+
+    /// What Swift gives as arguments has U+FFFD where bytes were no UTF-8: another text than was meant.
+    private static func checkArguments() throws {
+        for index in 1..<max(1, Int(CommandLine.argc)) {
+            guard let argument = CommandLine.unsafeArgv[index], String(validatingCString: argument) == nil else { continue }
+            throw CommandError.usage(
+                "argument \(index) is not UTF-8: give texts of such bytes with --input, and rename such files")
         }
     }
 
     /// Prints the error, or the help that was asked for, and gives the exit code.
     private static func report(_ error: any Error) -> Int32 {
-        let code = ExitStatus.code(of: error)
-        guard let code else {
+        guard let code = ExitStatus.code(of: error) else {
             // Help, version, completions, a wrong flag, or a code that a command chose itself.
             let parserCode = SAE.exitCode(for: error)
-            if parserCode.isSuccess { SAE.exit(withError: error) }
             guard !(error is ExitCode) else { return parserCode.rawValue }
-            let message = SAE.message(for: error)
+            if parserCode.isSuccess {
+                print(SAE.fullMessage(for: error))
+                return 0
+            }
+            var message = SAE.message(for: error)
+            if let flag = unknownFlag(), !message.contains(flag) { message = "Unknown option '\(flag)'" }
             Terminal.printError(message.isEmpty ? "wrong usage; see sae --help" : message)
             return ExitStatus.usage
         }
         if code != ExitStatus.brokenPipe { Terminal.printError(ExitStatus.text(of: error)) }
         return code
+    }
+
+    /// A flag that the help of the command does not have. The parser looks for what is missing first, and so may hide it.
+    private static func unknownFlag() -> String? {
+        let arguments = CommandLine.arguments.dropFirst().prefix { $0 != "--" }
+        var help = ""
+        do { _ = try SAE.parseAsRoot(arguments + ["--help"]) } catch { help = SAE.fullMessage(for: error) }
+        let known = Set(help.split { !$0.isLetter && !$0.isNumber && $0 != "-" })
+        return arguments.filter { $0.hasPrefix("--") }.map { $0.prefix { $0 != "=" } }.first { !known.contains($0) }
+            .map(String.init)
     }
 }

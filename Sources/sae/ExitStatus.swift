@@ -23,7 +23,7 @@ enum ExitStatus {
             if number == EPIPE { return brokenPipe }
             if [.unavailable, .exhausted].contains((error as? FileError)?.category) { return inputOutput }
         }
-        if error is ConfigurationError { return configuration }
+        if let error = error as? ConfigurationError { return error.isUsage ? usage : configuration }
         guard let error = error as? any UserFacingError else { return nil }
         return code(of: error.category)
     }
@@ -52,11 +52,14 @@ enum CommandError: UserFacingError {
     /// A text that has no vector: where it stands and why.
     case text(place: String, reason: String)
     case usage(String)
+    /// The daemon took another model between two requests of one run.
+    case modelChanged
 
     var summary: String {
         switch self {
         case .text(let place, let reason): "\(place): \(reason)"
         case .usage(let message): message
+        case .modelChanged: "the daemon's model changed while the texts were under way"
         }
     }
 
@@ -64,6 +67,7 @@ enum CommandError: UserFacingError {
         switch self {
         case .text: "correct it, or leave such texts out with --skip-invalid"
         case .usage: "see --help"
+        case .modelChanged: "run it again"
         }
     }
 
@@ -71,6 +75,7 @@ enum CommandError: UserFacingError {
         switch self {
         case .text: .invalidInput
         case .usage: .usage
+        case .modelChanged: .cancelled
         }
     }
 }

@@ -60,7 +60,8 @@ struct ForthOptions: ParsableArguments {
             bytes.append(UInt8(ascii: "\n"))
             guard bytes.count <= maximumSourceBytes else { throw ForthError.tooLong(file: file) }
         }
-        return String(decoding: bytes, as: UTF8.self)
+        guard let source = String(validating: bytes, as: UTF8.self) else { throw ForthError.notText(file: file) }
+        return source
     }
 }
 
@@ -72,6 +73,7 @@ enum ForthError: UserFacingError {
     case syntax(file: String, ForthSyntaxError)
     case trap(file: String, TextPosition?, Trap)
     case tooLong(file: String)
+    case notText(file: String)
 
     var summary: String {
         switch self {
@@ -79,6 +81,7 @@ enum ForthError: UserFacingError {
         case .trap(let file, let position?, let trap): "\(file), \(position): \(trap.summary)"
         case .trap(let file, nil, let trap): "\(file): \(trap.summary)"
         case .tooLong(let file): "\(file): the program is longer than \(maximumSourceBytes) bytes"
+        case .notText(let file): "\(file) is not UTF-8 text, so no program"
         }
     }
 
@@ -86,7 +89,7 @@ enum ForthError: UserFacingError {
         switch self {
         case .syntax(_, let error): error.remedy
         case .trap(_, _, .outOfFuel): "give more with --fuel"
-        case .trap, .tooLong: nil
+        case .trap, .tooLong, .notText: nil
         }
     }
 

@@ -141,8 +141,7 @@ struct OptimumCommand: ParsableCommand {
         var text: [UInt8] = []
         var reader = try LineReader(rules)
         while try reader.appendNext(to: &text) { text.append(UInt8(ascii: "\n")) }
-        let rules = try RuleSyntax.parse(
-            String(decoding: text, as: UTF8.self), names: PieceNames(pieces: model.pieces))
+        let rules = try RuleSyntax.parse(text, ofFile: rules, names: PieceNames(pieces: model.pieces))
         let lines = try TextLines(contentsOf: texts, maximumCount: maximum)
         var tokenizer = Tokenizer(model: model.pieces)
         var buffer = PieceBuffer()

@@ -1,4 +1,5 @@
 import ArgumentParser
+import Daemon
 
 /// The command `sae`; `Entry` runs it.
 struct SAE: AsyncParsableCommand {
@@ -16,7 +17,7 @@ struct SAE: AsyncParsableCommand {
 
             Completions: sae --generate-completion-script bash|zsh|fish
             """,
-        version: "0.1.0",
+        version: Version.current,
         subcommands: [
             EmbedCommand.self,
             TraceCommand.self,
@@ -29,5 +30,6 @@ struct SAE: AsyncParsableCommand {
             ModelCommand.self,
             RulesCommand.self,
             DevicesCommand.self,
+            ProbeDeviceCommand.self,
         ])
 }

@@ -2,6 +2,7 @@ import ArgumentParser
 import Bytes
 import Daemon
 import Foundation
+import Scoring
 
 /// `sae serve`: the daemon in the foreground, until SIGTERM or SIGINT.
 struct ServeCommand: ParsableCommand {
@@ -26,14 +27,16 @@ struct ServeCommand: ParsableCommand {
     func run() throws {
         let environment = ProcessInfo.processInfo.environment
         let loaded = try LoadedConfiguration(arguments: settings, environment: environment)
-        try loaded.configuration.validate()
+        try loaded.validate()
         if checkConfig {
             print(loaded.listing, terminator: "")
             return
         }
         let given = loaded.configuration.modelPath
         let path = given.isEmpty ? try ResourceLocator.model() : given
-        try Service.run(loaded.configuration, modelPath: path, environment: environment)
+        try Service.run(
+            loaded.configuration, modelPath: path, environment: environment,
+            probe: .ofThisProgram(environment: environment))
     }
 
     private static var settingsHelp: String {

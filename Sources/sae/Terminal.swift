@@ -1,3 +1,4 @@
+import Diagnostics
 import Glibc
 
 /// What differs between a person at a terminal and a file or pipe.
@@ -11,9 +12,10 @@ enum Terminal {
         return getenv("NO_COLOR") == nil
     }
 
-    /// One line on standard error: `sae: error: …`. Line breaks of the message become spaces.
+    /// One line on standard error: `sae: error: …`. Line breaks of the message become spaces, other control characters
+    /// are escaped.
     static func printError(_ message: String) {
-        let line = message.split { $0.isNewline }.map { $0.drop { $0 == " " } }.joined(separator: " ")
+        let line = message.split { $0.isNewline }.map { $0.drop { $0 == " " } }.joined(separator: " ").printable()
         let label = hasColours(on: STDERR_FILENO) ? "\u{1B}[1;31merror:\u{1B}[0m" : "error:"
         write("sae: \(label) \(line.hasPrefix("Error: ") ? String(line.dropFirst(7)) : line)\n")
     }

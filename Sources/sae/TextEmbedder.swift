@@ -15,6 +15,8 @@ struct EmbeddedBlock {
 /// In process or over a socket: the same vectors, to the bit.
 protocol TextEmbedder {
     func embed(_ lines: TextLines, _ range: Range<Int>) async throws -> EmbeddedBlock
+    /// The length of the vectors, where no text tells it.
+    func dimensions() async throws -> Int
 }
 
 struct LocalEmbedder: TextEmbedder {
@@ -39,6 +41,8 @@ struct LocalEmbedder: TextEmbedder {
             vectors: vectors, dimensions: leading, errors: batch.outcomes.map { Self.reason($0.status) })
     }
 
+    func dimensions() -> Int { leading }
+
     private static func reason(_ status: RowStatus) -> String? {
         switch status {
         case .ok: nil
@@ -50,28 +54,47 @@ struct LocalEmbedder: TextEmbedder {
     }
 }
 
-struct DaemonEmbedder: TextEmbedder {
-    let client: Client
+final class DaemonEmbedder: TextEmbedder {
+    private let client: Client
     /// 0: all of the model's.
-    let dimensions: Int
+    private let leading: Int
     /// 0: the model's own.
-    let temperature: Float
+    private let temperature: Float
+    /// What the first block was embedded by; 0 before.
+    private var generation: UInt64 = 0
+
+    init(client: Client, leading: Int, temperature: Float) {
+        self.client = client
+        self.leading = leading
+        self.temperature = temperature
+    }
 
     func embed(_ lines: TextLines, _ range: Range<Int>) async throws -> EmbeddedBlock {
         var options = EmbedOptions()
-        options.dimensions = dimensions
+        options.dimensions = leading
         options.temperature = temperature
+        options.generation = generation
         let bytes = Array(
             lines.bytes[
                 (range.lowerBound == 0 ? 0 : lines.ends[range.lowerBound - 1])..<lines.ends[
                     range.upperBound - 1]])
-        let answer = try await client.embed(
-            bytes: bytes, lengths: range.map { UInt32(lines.range($0).count) }, as: .float32,
-            options: options,
-            timeout: .seconds(60))
+        let answer: EncodedEmbeddings
+        do throws(ClientError) {
+            answer = try await client.embed(
+                bytes: bytes, lengths: range.map { UInt32(lines.range($0).count) }, as: .float32, options: options,
+                timeout: .seconds(60))
+        } catch {
+            // Vectors of two models must not stand in one file.
+            throw error.code == .failedPrecondition ? CommandError.modelChanged : error
+        }
+        generation = answer.generation
         var errors = [String?](repeating: nil, count: answer.count)
         for error in answer.errors { errors[error.index] = error.message }
         return EmbeddedBlock(vectors: floats(answer.bytes), dimensions: answer.dimensions, errors: errors)
+    }
+
+    func dimensions() async throws -> Int {
+        leading > 0 ? leading : try await client.information().dimensions
     }
 }
 

@@ -1,4 +1,5 @@
 import Bytes
+import Foundation
 import Glibc
 import TestSupport
 import Testing
@@ -27,6 +28,18 @@ import Testing
         try write("three", to: path)
         #expect(try contents(path) == "three")
         #expect(access("\(path).partial.\(getpid())", F_OK) != 0)
+    }
+
+    @Test func `until it is whole a file has no name, so that a killed process leaves nothing`() throws {
+        let path = folder.path("f")
+        var writer = try AtomicFileWriter(path)
+        try writer.append(Array("half".utf8))
+        #expect(try FileManager.default.contentsOfDirectory(atPath: folder.root).isEmpty)
+        // What an earlier process of this number left is in nobody's way.
+        try Data("old".utf8).write(to: URL(fileURLWithPath: "\(path).partial.\(getpid())"))
+        try writer.commit()
+        #expect(try FileManager.default.contentsOfDirectory(atPath: folder.root) == ["f"])
+        #expect(try contents(path) == "half")
     }
 
     @Test func `a symbolic link stays one, and its target is replaced`() throws {

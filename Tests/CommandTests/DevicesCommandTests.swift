@@ -45,6 +45,27 @@ import Testing
         #expect(!table.output.contains("\nopencl "))
     }
 
+    @Test func `a driver that aborts takes nothing with it: int8 stands in, and the reason is told`() throws {
+        // PoCL calls ld to make a kernel's code, and aborts where there is none.
+        let none = ["PATH": folder.root]
+        let opened = try object(try devices(["--scorer", "opencl", "--json"], none))
+        #expect(opened["numerics"] as? String == "cpu-3")
+        let failure = try #require(opened["failure"] as? String)
+        #expect(failure.contains("was ended by signal 6") && failure.contains("ld (binutils)"), "\(failure)")
+        let table = try devices([], none)
+        #expect(table.status == 0, "\(table.errors)")
+        #expect(table.output.contains("cannot score: the process that tried the OpenCL device '0'"), "\(table.output)")
+        #expect(table.output.contains("\nauto takes cpu-3;"))
+    }
+
+    @Test func `a cache that others may write to is named as such`() throws {
+        let path = folder.path("open")
+        try FileManager.default.createDirectory(atPath: path, withIntermediateDirectories: false, attributes: [.posixPermissions: 0o777])
+        let opened = try object(try devices(["--scorer", "opencl", "--json"], ["POCL_CACHE_DIR": path]))
+        let failure = try #require(opened["failure"] as? String)
+        #expect(failure.contains("kept in \(path): ") && failure.contains("chmod go-w"), "\(failure)")
+    }
+
     @Test(.enabled(if: !FileManager.default.fileExists(atPath: "/dev/dri"), "this machine may have a GPU"))
     func `auto without a GPU loads no OpenCL driver, and opencl does`() throws {
         // The dynamic linker tells on standard error what it loads.

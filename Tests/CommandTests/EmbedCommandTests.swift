@@ -64,6 +64,37 @@ import Testing
         #expect(numbers(skipped.output) == (try expected(["one cat", "two dogs"])))
     }
 
+    @Test(arguments: [#"$SAE embed --connect unix:F/s"#, #"SAE_CLIENT_CONNECT=unix:F/s $SAE embed"#])
+    func `a daemon that was just started is waited for, and gives the same vectors`(_ command: String) throws {
+        let script = """
+            $SAE serve --model \(model) --unix F/s --listen '' --http '' --drain-lame-duck-ms 0 2>F/log & daemon=$!
+            \(command) --wait 30 "A cat sat on the mat." "The dog ran."; result=$?
+            kill $daemon; wait $daemon; exit $result
+            """
+        let run = try Command(shell: script.replacingOccurrences(of: "F/", with: "\(folder.root)/"))
+        #expect(run.status == 0, "\(run.errors)")
+        #expect(numbers(run.output) == (try expected(["A cat sat on the mat.", "The dog ran."])))
+    }
+
+    @Test func `an argument that is not UTF-8 is refused, and its bytes embed from standard input`() throws {
+        for script in [#"$SAE embed "$(printf 'a\377')""#, #"$SAE embed --input "/no/$(printf '\376')""#] {
+            let run = try Command(shell: script)
+            #expect(run.status == 64 && run.output.isEmpty, "\(script)")
+            #expect(run.errors.contains("is not UTF-8"), "\(run.errors)")
+        }
+        let run = try Command(["embed", "--model", model, "--input", "-"], input: [0x61, 0xff, 10])
+        #expect(run.status == 0 && numbers(run.output).count == TinyModel.dimensions)
+    }
+
+    @Test(arguments: [[], ["--dimensions", "64"]])
+    func `no text at all is an array of no rows and the model's width`(_ options: [String]) throws {
+        let path = folder.path("v.npy")
+        let run = try Command(["embed", "--model", model, "--input", "-", "--output", path] + options)
+        #expect(run.status == 0, "\(run.errors)")
+        let array = try NumpyArray(path)
+        #expect(array.rowCount == 0 && array.columnCount == (options.isEmpty ? TinyModel.dimensions : 64))
+    }
+
     @Test func `a refused run leaves no output file`() throws {
         let path = folder.path("v.jsonl")
         let run = try Command(["embed", "--model", model, "--output", path, "--format", "jsonl", "a", ""])

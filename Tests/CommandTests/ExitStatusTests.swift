@@ -9,6 +9,8 @@ import Testing
             ["embed", "a", "--format", "npy"], ["embed", "a", "--threads", "0"],
             ["embed", "a", "--dimensions", "0"],
             ["embed", "a", "--connect", "tcp://127.0.0.1:1", "--model", "m"],
+            ["embed", "a", "--connect", "127.0.0.1:7733"], ["bench", "f", "--connect", "tcp://127.0.0.1"],
+            ["serve", "--listen", "nowhere"], ["serve", "--bogus", "1"], ["serve", "--workers", "x"], ["serve", "--workers"],
         ] {
             let run = try Command(arguments)
             #expect(run.status == 64, "\(arguments)")
@@ -16,6 +18,38 @@ import Testing
             #expect(run.errors.hasPrefix("sae: error: "), "\(arguments): \(run.errors)")
             #expect(run.errors.filter { $0 == "\n" }.count == 1, "\(arguments): \(run.errors)")
         }
+    }
+
+    @Test(arguments: ["bench --bogus", "fit --bogus=3 a", "eval sts --bogus", "embed --bogus"])
+    func `an unknown flag is named, whatever else is missing`(_ arguments: String) throws {
+        let run = try Command(arguments.split(separator: " ").map(String.init))
+        #expect(run.status == 64)
+        #expect(run.errors.contains("'--bogus'"), "\(run.errors)")
+    }
+
+    @Test(arguments: ["--version", "embed --help", "--generate-completion-script zsh", "devices", "embed --model M x", "trace --model M x"])
+    func `output that cannot be written is exit code 74`(_ arguments: String) throws {
+        let folder = try TemporaryFolder()
+        let model = try TinyModel.write(in: folder)
+        let run = try Command(shell: "$SAE \(arguments.replacingOccurrences(of: "M", with: model)) >/dev/full")
+        #expect(run.status == 74, "\(run.errors)")
+        #expect(run.errors.contains("cannot write standard output: No space left on device"), "\(run.errors)")
+    }
+
+    @Test func `a reader that goes away is exit code 141 without a word`() throws {
+        let folder = try TemporaryFolder()
+        // The only reader has gone before the first byte is written.
+        let run = try Command(
+            shell: "mkfifo \(folder.root)/p; : <\(folder.root)/p & exec 4>\(folder.root)/p; wait; $SAE --version >&4; echo $? >&2")
+        #expect(run.errors == "141\n")
+    }
+
+    @Test func `control characters of a file do not reach the terminal`() throws {
+        let folder = try TemporaryFolder()
+        try "\u{1b}[31mRED".write(toFile: folder.path("p.fs"), atomically: true, encoding: .utf8)
+        let run = try Command(["forth", "check", folder.path("p.fs")])
+        #expect(run.status == 65)
+        #expect(run.errors.contains("found \\u{1b}[31mRED") && !run.errors.contains("\u{1b}"), "\(run.errors)")
     }
 
     @Test func `a missing model is exit code 66 and named`() throws {
@@ -43,7 +77,7 @@ import Testing
 
     @Test func `a daemon that is not there is exit code 69`() throws {
         let folder = try TemporaryFolder()
-        let run = try Command(["embed", "--connect", "unix:\(folder.path("none.socket"))", "text"])
+        let run = try Command(["embed", "--connect", "unix:\(folder.path("none.socket"))", "--wait", "0.2", "text"])
         #expect(run.status == 69)
     }
 

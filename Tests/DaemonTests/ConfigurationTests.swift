@@ -88,6 +88,10 @@ struct ConfigurationTests {
             #expect(setting.environment.dropFirst(4).lowercased() == setting.key.split(separator: ".").joined(separator: "_"))
         }
         #expect(Set(Setting.all.map(\.flag)).count == Setting.all.count)
+        // Whatever stands in a text, the listing says it.
+        let odd = try load(flags: ["--unix", "a\"b\\c\n#\u{7f}é"])
+        let lines = odd.listing.split(separator: "\n").dropFirst().joined(separator: "\n")
+        #expect(try load(file: lines).configuration.listenUnix == odd.configuration.listenUnix)
         // The listing is a file that gives the same settings.
         let listing = try load().listing.split(separator: "\n").dropFirst().joined(separator: "\n")
         #expect(try load(file: listing).configuration.batchMaximumTexts == 256)

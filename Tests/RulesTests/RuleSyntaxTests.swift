@@ -102,6 +102,17 @@ import Testing
         #expect(got == found)
     }
 
+    @Test func `an error in a file names the file and shows nothing that a terminal would obey`() {
+        func summary(_ bytes: [UInt8]) -> String? {
+            #expect(throws: RuleError.self) { try RuleSyntax.parse(bytes, ofFile: "r.txt", names: names) }?.summary
+        }
+        #expect(summary([0xff, 0xfe]) == "r.txt, the rules are not UTF-8 text")
+        #expect(
+            summary(Array("\u{1b}[2J".utf8))
+                == "r.txt, line 1, column 1: expected a piece, %id, $phrase or @class, found \\u{1b}[2J")
+        #expect(summary([UInt8](repeating: 0x78, count: 1_000))?.hasSuffix("found \(String(repeating: "x", count: 40))…") == true)
+    }
+
     @Test func `a rule that breaks a condition is named by its place`() {
         let text = "phrases 1\n\n  %1 ..2 %2 => replace $0"
         let error = #expect(throws: RuleError.self) { try RuleSyntax.parse(text, names: names) }

@@ -103,13 +103,26 @@ import Testing
         let link = folder.path("link")
         try FileManager.default.createSymbolicLink(atPath: link, withDestinationPath: folder.root)
         for (path, number) in [
-            ("\(file)/cache", ENOTDIR), (file, ENOTDIR), (open, EPERM), (link, ENOTDIR),
+            ("\(file)/cache", ENOTDIR), (file, ENOTDIR), (link, ENOTDIR),
             ("/proc/sae", ENOENT),
         ] {
             let scorer = ResilientScorer(rules, settings(.opencl, cache: KernelCacheDirectory(path: path)))
             #expect(scorer.openingFailure == .cacheDirectory(path: path, errno: number))
             expectSubstitute(scorer, "\(path)")
         }
+        let scorer = ResilientScorer(rules, settings(.opencl, cache: KernelCacheDirectory(path: open)))
+        #expect(scorer.openingFailure == .unsafeCacheDirectory(path: open))
+    }
+
+    @Test func `a device whose trial kills its process is not used`() throws {
+        var settings = settings(.opencl)
+        settings.probe = DeviceProbe(command: ["/bin/sh", "-c", "kill -ABRT $$"], environment: [:])
+        let scorer = ResilientScorer(rules, settings)
+        guard case .crash? = scorer.openingFailure else {
+            Issue.record("\(String(describing: scorer.openingFailure))")
+            return
+        }
+        expectSubstitute(scorer, "crash")
     }
 
     @Test func `kernels that do not compile are refused with the compiler's words`() {

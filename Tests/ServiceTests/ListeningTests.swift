@@ -5,6 +5,13 @@ import Testing
 import Transport
 
 @Suite struct ListeningTests {
+    @Test func `a directory in the place of a Unix socket is told apart`() throws {
+        let folder = try TemporaryFolder()
+        #expect(throws: TransportError.isDirectory(path: folder.root)) {
+            _ = try Socket.listening(on: Endpoint.unix(checking: folder.root))
+        }
+    }
+
     @Test func `a file in the place of a Unix socket is refused and kept, a stale socket is replaced`() throws {
         let folder = try TemporaryFolder()
         let path = folder.path("s")

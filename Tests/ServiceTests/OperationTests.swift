@@ -1,3 +1,4 @@
+import Bytes
 import Daemon
 import Foundation
 import Glibc
@@ -43,14 +44,38 @@ struct OperationTests {
     @Test func `a head over the limits and a body are refused`() async throws {
         let fixture = try ServiceFixture()
         let long = String(repeating: "a", count: 17_000)
-        #expect(try await exchange("GET /livez HTTP/1.1\r\nx: \(long)\r\n\r\n", with: fixture).contains(" 431 "))
+        #expect(try await exchange("GET /livez HTTP/1.1\r\nhost: localhost\r\nx: \(long)\r\n\r\n", with: fixture).contains(" 431 "))
         let fields = (0..<65).map { "x\($0): 1\r\n" }.joined()
         #expect(try await exchange("GET /livez HTTP/1.1\r\n\(fields)\r\n", with: fixture).contains(" 431 "))
-        let body = "GET /livez HTTP/1.1\r\nhost: a\r\ncontent-length: 2\r\n\r\nab"
+        let body = "GET /livez HTTP/1.1\r\nhost: localhost\r\ncontent-length: 2\r\n\r\nab"
         #expect(try await exchange(body, with: fixture).contains(" 413 "))
     }
 
-    @Test(arguments: ["", "GET /livez HTTP/1.1\r\nhost: a\r\n", "GET /livez HTTP/1.1\r\nhost: a\r\n\r\n"])
+    @Test(arguments: [
+        ("HTTP/1.1\r\nhost: localhost", "200"), ("HTTP/1.1\r\nHost: 127.0.0.1:7734", "200"), ("HTTP/1.1\r\nhost: [::1]:1", "200"),
+        ("HTTP/1.1\r\nhost: [::1]", "200"), ("HTTP/1.0", "200"), ("HTTP/1.0\r\nhost: evil", "403"),
+        ("HTTP/1.1\r\nhost: evil", "403"), ("HTTP/1.1\r\nhost: localhost.evil:80", "403"), ("HTTP/1.1\r\nhost: ", "403"),
+        ("HTTP/1.1\r\nhost: 10.0.0.1", "403"), ("HTTP/1.1", "400"), ("HTTP/1.1\r\nhost: localhost\r\nhost: localhost", "400"),
+    ])
+    func `only the names of the loopback are served`(head: String, status: String) async throws {
+        let fixture = try ServiceFixture()
+        for path in ["/livez", "/metrics"] {
+            let answer = try await exchange("GET \(path) \(head)\r\nconnection: close\r\n\r\n", with: fixture)
+            #expect(answer.hasPrefix("HTTP/1.") && answer.dropFirst(8).hasPrefix(" \(status) "), "\(answer.prefix(200))")
+        }
+    }
+
+    @Test func `the page of metrics says what runs, what serves and what scores`() throws {
+        let fixture = try ServiceFixture()
+        let generation = String(fixture.engine.generation, radix: 16)
+        let digest = hexadecimal(fixture.engine.digest)
+        #expect(fixture.metric("sae_generation_info{generation=\"\(generation)\",digest=\"\(digest)\",model=\"tiny\"}") == 1)
+        #expect(fixture.metric("sae_scorer_info{scorer=\"\(fixture.engine.numerics)\",device=\"cpu\"}") == 1)
+        let build = try #require(fixture.service.metricsPage().split(separator: "\n").first { $0.hasPrefix("sae_build_info") })
+        #expect(build.wholeMatch(of: /sae_build_info\{version="\d+\.\d+\.\d+",revision="[0-9A-Za-z-]+"\} 1/) != nil, "\(build)")
+    }
+
+    @Test(arguments: ["", "GET /livez HTTP/1.1\r\nhost: localhost\r\n", "GET /livez HTTP/1.1\r\nhost: localhost\r\n\r\n"])
     func `a connection that does not go on is closed`(_ begun: String) async throws {
         let fixture = try ServiceFixture {
             $0.idleTimeout = .milliseconds(300)
@@ -80,7 +105,7 @@ struct OperationTests {
         sockets = []
         #expect(
             try await eventually {
-                try await exchange("GET /livez HTTP/1.1\r\nhost: a\r\nconnection: close\r\n\r\n", with: fixture)
+                try await exchange("GET /livez HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n", with: fixture)
                     .hasPrefix("HTTP/1.1 200 ")
             })
     }
@@ -121,6 +146,8 @@ struct OperationTests {
         #expect(try await answer.vectors.map(\.bitPattern) == fixture.vectors(texts).vectors.map(\.bitPattern))
         client.close()
         #expect(await eventually(30) { fixture.service.state == .stopped })
-        await #expect(throws: ClientError.self) { try await Client(connectingTo: fixture.unixEndpoint) }
+        await #expect(throws: ClientError.self) {
+            try await Client(connectingTo: fixture.unixEndpoint, timeout: .milliseconds(100))
+        }
     }
 }

@@ -198,10 +198,13 @@ import Wire
     }
 
     @Test(arguments: [
-        (["--listen", "0.0.0.0:0"], "listen.tcp"), (["--workers", "x"], "workers.count"), (["--listen", "", "--unix", ""], "listen"),
+        (["--listen", "0.0.0.0:0"], [:], "listen.tcp"), ([], ["SAE_WORKERS_COUNT": "x"], "workers.count"),
+        ([], ["SAE_LISTEN_TCP": "nowhere"], "listen.tcp"), (["--listen", "", "--unix", ""], [:], "listen"),
     ])
-    func `a setting that cannot be stops the start with status 78`(_ arguments: [String], _ named: String) async throws {
-        let daemon = try Daemon(["--http", "", "--unix", "FOLDER/s"] + arguments)
+    func `a setting that cannot be stops the start with status 78`(
+        _ arguments: [String], _ environment: [String: String], _ named: String
+    ) async throws {
+        let daemon = try Daemon(["--http", "", "--unix", "FOLDER/s"] + arguments, environment: environment)
         #expect(try await daemon.exitStatus() == 78)
         #expect(daemon.errors.contains(named), "\(daemon.errors)")
     }
@@ -211,7 +214,9 @@ import Wire
         let bytes = Array(canary.utf8)
         let daemon = try Daemon(Self.quiet + ["--log-level", "trace", "--log-format", "json", "--log-slow-request-ms", "1"])
         _ = try await daemon.notifications(upTo: "READY=1")
-        let client = try await Client(connectingTo: daemon.socket, token: canary)
+        var options = ClientOptions()
+        options.token = canary
+        let client = try await Client(connectingTo: daemon.socket, options: options)
         _ = try await client.embed([canary, ""])
         _ = try await client.tokenize([canary])
         do { _ = try await client.similarity([canary, ""]) } catch { #expect(!error.description.contains(canary)) }

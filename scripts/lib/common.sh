@@ -6,6 +6,14 @@ cd "$(dirname "${BASH_SOURCE[0]}")/../.."
 say() { printf '==> %s\n' "$*"; }
 die() { printf '%s: error: %s\n' "$(basename "$0")" "$*" >&2; exit 1; }
 
+# Usage: at_most COUNT "$@": a further argument is an error, not something to be dropped.
+at_most() {
+    local count=$1
+    shift
+    while [ "$count" -gt 0 ] && [ $# -gt 0 ]; do shift; count=$((count - 1)); done
+    [ $# -eq 0 ] || die "unexpected argument $1 (see --help)"
+}
+
 # The comment block at the top of the calling script is its help.
 usage() { sed -n '2,/^[^#]/{/^#/s/^# \{0,1\}//p}' "$0"; }
 

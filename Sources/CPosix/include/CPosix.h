@@ -42,3 +42,15 @@ void sae_name_thread(const char *name);
 
 /// Credentials of the peer of a connected Unix socket (SO_PEERCRED). 0, or -errno.
 int sae_peer_credentials(int socket, uint32_t *pid, uint32_t *uid, uint32_t *gid);
+
+/// A new file in `folder` that has no name (O_TMPFILE), open for writing. The descriptor, or -errno.
+int sae_open_unnamed(const char *folder, mode_t mode);
+
+/// Gives a file from sae_open_unnamed a name, which must be free; needs /proc. 0, or -errno.
+int sae_name_file(int descriptor, const char *path);
+
+/// Writes out what printing has gathered. 0, or -errno of this or an earlier failure (EIO where that is not known).
+int sae_finish_standard_output(void);
+
+/// What the program was built from; "unknown" where the build did not say.
+const char *sae_revision(void);

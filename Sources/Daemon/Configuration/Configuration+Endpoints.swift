@@ -12,7 +12,9 @@ extension Configuration {
         if !listenUnix.isEmpty, !activated.contains("frames-unix") {
             do throws(TransportError) {
                 endpoints.append(try Endpoint.unix(checking: listenUnix))
-            } catch { throw .badAddress(key: "listen.unix", address: listenUnix, reason: error.summary) }
+            } catch { 
+                throw .badAddress(key: "listen.unix", origin: "setting", address: listenUnix, reason: error.summary)
+            }
         }
         return endpoints
     }
@@ -33,7 +35,7 @@ extension Configuration {
         let endpoint: Endpoint
         do throws(TransportError) {
             endpoint = try Endpoint.tcp(parsing: text)
-        } catch { throw .badAddress(key: key, address: text, reason: error.summary) }
+        } catch { throw .badAddress(key: key, origin: "setting", address: text, reason: error.summary) }
         guard endpoint.isLoopback else { throw .notLoopback(key: key, address: text) }
         return endpoint
     }

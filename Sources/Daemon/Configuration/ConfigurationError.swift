@@ -8,7 +8,7 @@ package enum ConfigurationError: UserFacingError, Equatable {
     case missingValue(flag: String)
     case badValue(key: String, origin: String, value: String, reason: String)
     case notLoopback(key: String, address: String)
-    case badAddress(key: String, address: String, reason: String)
+    case badAddress(key: String, origin: String, address: String, reason: String)
     case noListener
 
     package var summary: String {
@@ -21,7 +21,7 @@ package enum ConfigurationError: UserFacingError, Equatable {
             "\(key) = \(value) (\(origin)) is not possible: it \(reason)"
         case .notLoopback(let key, let address):
             "\(key) = \(address) is not a loopback address, and without tokens and TLS no other may be opened"
-        case .badAddress(let key, let address, let reason): "\(key) = \(address): \(reason)"
+        case .badAddress(let key, let origin, let address, let reason): "\(key) = \(address) (\(origin)): \(reason)"
         case .noListener: "listen.tcp and listen.unix are both empty: nobody could reach the daemon"
         }
     }
@@ -33,8 +33,18 @@ package enum ConfigurationError: UserFacingError, Equatable {
         case .unknown(_, _, let nearest): "did you mean \(nearest)?"
         case .missingValue, .badValue: "see deploy/config/sae.toml for every setting"
         case .notLoopback: "use 127.0.0.1, [::1] or a Unix socket"
+        case .badAddress("listen.unix", _, _, _): "give a path of 1 to 107 bytes"
         case .badAddress: "write HOST:PORT, as 127.0.0.1:7733"
         case .noListener: "set one of them"
+        }
+    }
+
+    /// True for a flag or value that is wrong as it stands on the command line: the caller's mistake, not the machine's.
+    package var isUsage: Bool {
+        switch self {
+        case .missingValue: true
+        case .unknown(_, let origin, _), .badValue(_, let origin, _, _), .badAddress(_, let origin, _, _): origin == "flag"
+        case .unreadable, .syntax, .notLoopback, .noListener: false
         }
     }
 

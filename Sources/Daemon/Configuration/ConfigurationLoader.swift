@@ -24,6 +24,14 @@ package struct LoadedConfiguration: Sendable {
         }
     }
 
+    /// Checks what can be checked without opening anything.
+    package func validate() throws(ConfigurationError) {
+        do throws(ConfigurationError) { try configuration.validate() } catch {
+            guard case .badAddress(let key, _, let address, let reason) = error else { throw error }
+            throw .badAddress(key: key, origin: origins[key] ?? "default", address: address, reason: reason)
+        }
+    }
+
     /// One line a setting: key, value, origin.
     package var listing: String {
         Setting.all.map { setting in

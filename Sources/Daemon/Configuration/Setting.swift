@@ -38,11 +38,26 @@ package struct Setting: Sendable {
     /// The value in `configuration` as it would be written in the file.
     package func value(in configuration: Configuration) -> String {
         switch kind {
-        case .text(let field), .choice(let field, _): "\"\(configuration[keyPath: field])\""
+        case .text(let field), .choice(let field, _): Self.quoted(configuration[keyPath: field])
         case .integer(let field, _): String(configuration[keyPath: field])
         case .octal(let field, _): "\"0" + String(configuration[keyPath: field], radix: 8) + "\""
         case .milliseconds(let field, _): String(configuration[keyPath: field].milliseconds)
         }
+    }
+
+    /// A basic string of TOML.
+    private static func quoted(_ text: String) -> String {
+        var result = "\""
+        for scalar in text.unicodeScalars {
+            switch scalar {
+            case "\"", "\\": result += "\\\(scalar)"
+            case "\u{0}"..<" ", "\u{7f}":
+                let digits = String(scalar.value, radix: 16)
+                result += "\\u" + String(repeating: "0", count: 4 - digits.count) + digits
+            default: result.unicodeScalars.append(scalar)
+            }
+        }
+        return result + "\""
     }
 
     /// Sets the value from its text form; the reason when that cannot be.

@@ -1,5 +1,6 @@
 import NIOCore
 import NIOHTTP1
+import Transport
 
 /// Answers the four routes.
 final class OperationsHandler: ChannelInboundHandler {
@@ -20,10 +21,24 @@ final class OperationsHandler: ChannelInboundHandler {
         if head.headers.count > HeadBudget.maximumFields {
             return send(.init(.requestHeaderFieldsTooLarge, ""), to: head, context, closes: true)
         }
+        if let refusal = refusal(ofHost: head) { return send(refusal, to: head, context, closes: true) }
         let hasBody = head.headers.contains(name: "transfer-encoding")
             || head.headers.first(name: "content-length").map { $0 != "0" } ?? false
         if hasBody { return send(.init(.payloadTooLarge, "no route takes a body\n"), to: head, context, closes: true) }
         send(answer(to: head), to: head, context, closes: !head.isKeepAlive)
+    }
+
+    /// Without tokens only this machine's own names are served, so that no page in a browser reaches the daemon by a name of
+    /// its own that leads here (DNS rebinding); HTTP/1.1 needs the field, once.
+    private func refusal(ofHost head: HTTPRequestHead) -> Reply? {
+        let hosts = head.headers["host"]
+        guard hosts.count == 1 || (hosts.isEmpty && head.version == .http1_0) else {
+            return Reply(.badRequest, "one Host is needed\n")
+        }
+        guard let host = hosts.first else { return nil }
+        // Any port will do: the name alone is what a browser cannot forge.
+        let endpoint = (try? Endpoint.tcp(parsing: host)) ?? (try? Endpoint.tcp(parsing: "\(host):80"))
+        return endpoint?.isLoopback == true ? nil : Reply(.forbidden, "only by the names of this machine's loopback\n")
     }
 
     func errorCaught(context: ChannelHandlerContext, error: any Error) { context.close(promise: nil) }

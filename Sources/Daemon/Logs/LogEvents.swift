@@ -4,6 +4,7 @@ import Logging
 /// metadata, under the keys of `LogKey`. A user's text is neither.
 package enum Event: String, CaseIterable, Sendable {
     case startup, listen, ready
+    case listenSkipped = "listen_skipped"
     case drainBegin = "drain_begin"
     case drainEnd = "drain_end"
     case shutdown
@@ -23,7 +24,7 @@ package enum Event: String, CaseIterable, Sendable {
         switch self {
         case .startup, .listen, .ready, .drainBegin, .drainEnd, .shutdown: .info
         case .refused, .slowRequest, .protocolError, .slowReader: .notice
-        case .descriptorLimit, .watchdogLag, .scorerFallback: .warning
+        case .listenSkipped, .descriptorLimit, .watchdogLag, .scorerFallback: .warning
         case .internalError: .error
         case .connectionOpen, .connectionClose, .request: .debug
         }
@@ -33,6 +34,7 @@ package enum Event: String, CaseIterable, Sendable {
         switch self {
         case .startup: "starting"
         case .listen: "listening"
+        case .listenSkipped: "not listening on the default Unix socket: --unix gives another place"
         case .ready: "ready to serve"
         case .drainBegin: "draining"
         case .drainEnd: "drained"

@@ -10,7 +10,7 @@ import Wire
 struct Methods: Sendable {
     private let configuration: Configuration
     private let engine: Engine
-    private let modelName: String
+    let modelName: String
     var generation: UInt64 { engine.generation }
     /// Of the model, or of the generation of a rule library.
     var digest: [UInt8] { engine.digest }
@@ -128,6 +128,12 @@ struct Methods: Sendable {
             generation: generation)
     }
 
+    /// The arithmetic at work, and where it is done.
+    var scorer: (name: String, device: String) {
+        let parts = engine.numerics.split(separator: ":", maxSplits: 1)
+        return (String(parts[0]), parts.count > 1 ? String(parts[1]) : "cpu")
+    }
+
     private func info(_ state: ServiceState) -> Sae_V1_InfoResponse {
         .with {
             $0.server = "sae/\(Version.current)"
@@ -138,7 +144,7 @@ struct Methods: Sendable {
             $0.vocabulary = UInt32(engine.vocabularyCount)
             $0.trainedDimensions = [UInt32(engine.dimensions)]
             $0.scorer = engine.numerics
-            $0.device = engine.numerics.hasPrefix("opencl-2:") ? String(engine.numerics.dropFirst(9)) : "cpu"
+            $0.device = scorer.device
             $0.workers = UInt32(workerCount)
             $0.uptimeMs = (monotonicNanoseconds() - started) / 1_000_000
             $0.state = state.label

@@ -140,6 +140,21 @@ package struct MetricsPage {
 
     package init() {}
 
+    /// Labels as they stand between braces, values escaped.
+    package static func labels(_ pairs: [(String, String)]) -> String {
+        pairs.map { name, value in
+            let escaped = value.flatMap { character -> String in
+                switch character {
+                case "\\": "\\\\"
+                case "\"": "\\\""
+                case "\n": "\\n"
+                default: String(character)
+                }
+            }
+            return "\(name)=\"\(String(escaped))\""
+        }.joined(separator: ",")
+    }
+
     package mutating func header(_ name: String, _ type: String, _ help: String) {
         text += "# HELP \(name) \(help)\n# TYPE \(name) \(type)\n"
     }

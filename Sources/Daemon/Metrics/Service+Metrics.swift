@@ -1,4 +1,5 @@
 import Bytes
+import CPosix
 import Dispatch
 import Transport
 
@@ -7,8 +8,16 @@ extension Service {
     package func metricsPage() -> String {
         var page = MetricsPage()
         let generation = String(methods.generation, radix: 16)
-        page.gauge("sae_build_info", "What runs.", labels: "version=\"\(Version.current)\"", 1)
-        page.gauge("sae_generation_info", "What serves.", labels: "generation=\"\(generation)\",digest=\"\(hexadecimal(methods.digest))\"", 1)
+        let build = [("version", Version.current), ("revision", String(cString: sae_revision()))]
+        page.gauge("sae_build_info", "What runs.", labels: MetricsPage.labels(build), 1)
+        let model = [
+            ("generation", generation), ("digest", hexadecimal(methods.digest)), ("model", methods.modelName),
+        ]
+        page.gauge("sae_generation_info", "What serves.", labels: MetricsPage.labels(model), 1)
+        let scorer = methods.scorer
+        page.gauge(
+            "sae_scorer_info", "What scores context rules.",
+            labels: MetricsPage.labels([("scorer", scorer.name), ("device", scorer.device)]), 1)
         page.gauge("sae_ready", "As /readyz.", state == .serving ? 1 : 0)
         page.gauge("sae_draining", "Between SIGTERM and the end.", state == .lameDuck || state == .draining ? 1 : 0)
         metrics.write(to: &page)

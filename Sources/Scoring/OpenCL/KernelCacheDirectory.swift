@@ -39,7 +39,7 @@ package struct KernelCacheDirectory: Sendable, Equatable {
         guard lstat(path, &status) == 0 else { throw .cacheDirectory(path: path, errno: errno) }
         guard status.st_mode & S_IFMT == S_IFDIR else { throw .cacheDirectory(path: path, errno: ENOTDIR) }
         guard status.st_uid == geteuid(), status.st_mode & 0o022 == 0 else {
-            throw .cacheDirectory(path: path, errno: EPERM)
+            throw .unsafeCacheDirectory(path: path)
         }
         var template = Array("\(path)/probe-XXXXXX".utf8CString)
         let descriptor = mkstemp(&template)

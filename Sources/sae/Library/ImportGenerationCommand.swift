@@ -36,7 +36,9 @@ struct ImportGenerationCommand: ParsableCommand {
         let base = try model.open()
         let basePath = try model.model ?? ResourceLocator.model()
         let mapped = try MappedFile(file)
-        let text = withExtendedLifetime(mapped) { String(decoding: mapped.bytes, as: UTF8.self) }
+        guard let text = withExtendedLifetime(mapped, { String(validating: mapped.bytes, as: UTF8.self) }) else {
+            throw RuleError.file(path: file, .notText)
+        }
         let names = PieceNames(pieces: base.pieces)
         var (generation, worth) = try GenerationText.isGeneration(text)
             ? GenerationText.parse(text, names: names) : rulesAlone(text, names, base)
@@ -51,7 +53,7 @@ struct ImportGenerationCommand: ParsableCommand {
     private func rulesAlone(
         _ text: String, _ names: PieceNames, _ base: Model
     ) throws -> (generation: Generation, worth: Worth) {
-        let rules = try RuleSyntax.parse(text, names: names)
+        let rules = try RuleSyntax.parse(Array(text.utf8), ofFile: file, names: names)
         let shape = base.tables.shape
         var records = PackedRecords(shape: shape)
         if rules.phraseCount > 0 {

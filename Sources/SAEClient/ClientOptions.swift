@@ -1,0 +1,17 @@
+/// How a client connects and tries again.
+public struct ClientOptions: Sendable {
+    /// What authenticates this client, where the server wants it.
+    public var token = ""
+    /// Every frame carries a CRC-32C. Sockets have sums of their own; turn it on where a proxy or a faulty link stands
+    /// between.
+    public var usesChecksums = false
+    /// For one attempt to connect, handshake included.
+    public var connectTimeout = Duration.seconds(5)
+    /// Connections to the server: a second one is opened only when 32 calls are under way on the first, and so on.
+    public var maximumConnections = 4
+    /// Attempts of one call, the first included. Only calls of which nothing was begun are made again, and once a call
+    /// whose connection was lost; 1 = never.
+    public var maximumAttempts = 3
+
+    public init() {}
+}

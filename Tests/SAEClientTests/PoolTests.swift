@@ -1,0 +1,143 @@
+import Foundation
+import SAEClient
+import TestPeers
+import TestSupport
+import Testing
+import Wire
+
+/// How the client comes by its connections.
+@Suite(.serialized) struct PoolTests {
+    private let folder: TemporaryFolder
+    private var endpoint: String { "unix:\(folder.path("s"))" }
+
+    init() throws { folder = try TemporaryFolder() }
+
+    private func server(
+        limits: [String: UInt64] = [:], _ respond: @escaping @Sendable (ScriptedServer.Request) -> [ScriptedServer.Act]
+    ) throws -> ScriptedServer {
+        try ScriptedServer(at: folder.path("s"), limits: limits, respond: respond)
+    }
+
+    @Test func `a client waits for a daemon that is starting`() async throws {
+        async let connecting = Client(connectingTo: endpoint, timeout: .seconds(20))
+        try await Task.sleep(for: .milliseconds(250))
+        let server = try server { [$0.answer()] }
+        defer { server.stop() }
+        #expect(try await connecting.information().model == "scripted")
+    }
+
+    @Test func `where nobody listens the cause is told, in time`() async throws {
+        let start = ContinuousClock.now
+        do {
+            _ = try await Client(connectingTo: endpoint, timeout: .milliseconds(400))
+            Issue.record("connected")
+        } catch { #expect(error.code == .unavailable && error.message.contains("No such file"), "\(error)") }
+        #expect(ContinuousClock.now - start < .seconds(4))
+    }
+
+    @Test func `a call waits for the daemon to come back, and says why it did not`() async throws {
+        let first = try server { [$0.answer()] }
+        let client = try await Client(connectingTo: endpoint)
+        _ = try await client.information()
+        first.stop()
+        #expect(await eventually { first.openCount == 0 && !FileManager.default.fileExists(atPath: folder.path("s")) })
+        do {
+            _ = try await client.information(timeout: .milliseconds(400))
+            Issue.record("answered by nobody")
+        } catch { #expect(error.code == .deadlineExceeded && error.message.contains("No such file"), "\(error)") }
+        async let answer = client.information(timeout: .seconds(20))
+        try await Task.sleep(for: .milliseconds(100))
+        let second = try server { [$0.answer()] }
+        defer { second.stop() }
+        #expect(try await answer.model == "scripted")
+    }
+
+    @Test func `when every connection has thirty-two calls under way another is opened, up to four`() async throws {
+        let server = try server { _ in [] }
+        defer { server.stop() }
+        let client = try await Client(connectingTo: endpoint)
+        var calls: [Task<ServerInformation?, Never>] = []
+        // One after the other, so that a new connection is there before many calls are.
+        for count in 1...200 {
+            calls.append(Task { try? await client.information(timeout: .seconds(60)) })
+            #expect(await eventually { server.requests.count == count })
+            if count < 32 { #expect(server.connectionCount == 1) }
+        }
+        #expect(server.connectionCount == 4)
+        for call in calls { call.cancel() }
+        for call in calls { _ = await call.value }
+        #expect(await eventually { server.cancelCount == 200 })
+        let few = (0..<32).map { _ in Task { try? await client.information(timeout: .seconds(60)) } }
+        #expect(await eventually { server.requests.count == 232 })
+        #expect(server.connectionCount == 4)
+        client.close()
+        for call in few { _ = await call.value }
+    }
+
+    @Test func `calls beyond the streams of a server wait for their turn`() async throws {
+        let server = try server(limits: ["limits.max_streams_per_connection": 2]) { [$0.answer()] }
+        defer { server.stop() }
+        var options = ClientOptions()
+        options.maximumConnections = 1
+        let client = try await Client(connectingTo: endpoint, options: options)
+        let names = await withTaskGroup(of: String?.self) { group in
+            for _ in 0..<50 { group.addTask { try? await client.information().model } }
+            return await group.reduce(into: []) { $0.append($1) }
+        }
+        #expect(names == [String?](repeating: "scripted", count: 50))
+        #expect(server.connectionCount == 1)
+    }
+
+    @Test func `a cancelled task ends its call at once, with or without a connection`() async throws {
+        let server = try server { _ in [] }
+        let client = try await Client(connectingTo: endpoint)
+        func cancelled(_ after: @escaping () async -> Void) async -> ClientError? {
+            let call = Task { () async -> ClientError? in
+                do throws(ClientError) { _ = try await client.information(timeout: .seconds(600)) } catch { return error }
+                return nil
+            }
+            await after()
+            call.cancel()
+            return await call.value
+        }
+        #expect(await cancelled { _ = await eventually { server.requests.count == 1 } }?.code == .cancelled)
+        #expect(await eventually { server.cancelCount == 1 })
+        server.stop()
+        #expect(await eventually { server.openCount == 0 })
+        #expect(await cancelled { try? await Task.sleep(for: .milliseconds(50)) }?.code == .cancelled)
+        let opening = Task { try await Client(connectingTo: endpoint, timeout: .seconds(600)) }
+        try await Task.sleep(for: .milliseconds(50))
+        opening.cancel()
+        await #expect(throws: ClientError.self) { try await opening.value }
+        client.close()
+        do {
+            _ = try await client.information()
+            Issue.record("a closed client answers")
+        } catch { #expect(error.code == .cancelled) }
+    }
+
+    @Test func `a short deadline is kept to the millisecond or so`() async throws {
+        let server = try server { _ in [] }
+        defer { server.stop() }
+        let client = try await Client(connectingTo: endpoint)
+        let clock = ContinuousClock()
+        var shortest = Duration.seconds(60)
+        for _ in 0..<10 {
+            let took = await clock.measure { _ = try? await client.information(timeout: .milliseconds(30)) }
+            #expect(took >= .milliseconds(29))
+            shortest = min(shortest, took)
+        }
+        #expect(shortest < .milliseconds(80), "\(shortest)")
+        #expect(await eventually { server.cancelCount == 10 })
+    }
+}
+
+/// Waits until `condition` holds, at most `seconds`.
+func eventually(_ seconds: Double = 10, _ condition: () async -> Bool) async -> Bool {
+    let end = ContinuousClock.now + .seconds(seconds)
+    while ContinuousClock.now < end {
+        if await condition() { return true }
+        try? await Task.sleep(for: .milliseconds(5))
+    }
+    return await condition()
+}
