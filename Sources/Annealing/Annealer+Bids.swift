@@ -7,6 +7,7 @@ import Vectors
 extension Annealer {
     /// Finds matches: everywhere at first, later near what changed. Known ones may bid again.
     func scan(_ stream: ProgramStream, _ context: Span<Float>, _ workspace: inout AnnealingWorkspace) {
+        if workspace.sweep > 0, workspace.changed == nil { return }
         workspace.found.removeAll(keepingCapacity: true)
         rules.appendMatches(
             in: stream, anchors: itemsToScan(stream, workspace), maximumCount: options.limits.maximumMatches,
@@ -21,20 +22,26 @@ extension Annealer {
                 }
             }
             guard workspace.claims.count < options.limits.maximumMatches else { break }
-            let strength = workspace.scores.strength(of: match.rule) {
-                Energy(rules.strength(of: Int(match.rule), context: context))
-            }
+            let strength = strength(of: match.rule, context, &workspace)
             workspace.claims.append(AnnealingWorkspace.Claim(match: match, strength: strength))
         }
         if workspace.claims.count == options.limits.maximumMatches { workspace.leftOutMatches = true }
+    }
+
+    private func strength(
+        of rule: UInt32, _ context: Span<Float>, _ workspace: inout AnnealingWorkspace
+    ) -> Energy {
+        let facts = rules.facts[Int(rule)]
+        guard facts.looksAtContext else { return Energy(facts.worth) }
+        return workspace.scores.strength(of: rule) { Energy(rules.strength(of: Int(rule), context: context)) }
     }
 
     private func itemsToScan(_ stream: ProgramStream, _ workspace: AnnealingWorkspace) -> Range<Int> {
         if workspace.sweep == 0 { return 0..<stream.bodyCount }
         guard let changed = workspace.changed else { return 0..<0 }
         let body = 0..<stream.bodyCount
-        let first = body.partitioningIndex { stream.lasts[$0] >= changed.lowerBound }
-        let end = body.partitioningIndex { stream.firsts[$0] > changed.upperBound }
+        let first = body.partitioningIndex { stream.placements[$0].last >= changed.lowerBound }
+        let end = body.partitioningIndex { stream.placements[$0].first > changed.upperBound }
         return max(0, first - rules.reach)..<min(body.upperBound, end + rules.reach)
     }
 
@@ -43,7 +50,9 @@ extension Annealer {
         workspace.winners.removeAll(keepingCapacity: true)
         (workspace.tried, workspace.kept, workspace.resting) = (0, 0, 0)
         workspace.fuel -= workspace.claims.count
-        for (index, claim) in workspace.claims.enumerated() where !claim.isStale {
+        for index in workspace.claims.indices {
+            let claim = workspace.claims[index]
+            if claim.isStale { continue }
             let gain = claim.isApplied ? price - claim.strength : claim.strength - price
             if gain <= .zero, claim.isApplied || workspace.temperature == 0 { continue }
             if claim.settledAt == workspace.commits { continue }

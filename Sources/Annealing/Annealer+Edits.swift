@@ -9,13 +9,13 @@ extension Annealer {
     /// of its place, or when the program must not grow: then nothing is changed.
     func apply(_ bid: Bid, to stream: inout ProgramStream, _ workspace: inout AnnealingWorkspace) -> Bool {
         let claim = workspace.claims[bid.match]
-        let edit = rules.edit(of: claim.match.rule)
+        let facts = rules.facts[Int(claim.match.rule)]
         workspace.fuel -= 1 + workspace.applied.count / 4
         guard !workspace.winners.contains(where: { $0.overlaps(claim.match) }) else {
             workspace.traceFate(.outbid)
             return false
         }
-        if edit == .add, !claim.isApplied, stream.addedCount >= options.limits.maximumAdded {
+        if case .add = facts.edit, !claim.isApplied, stream.addedCount >= options.limits.maximumAdded {
             workspace.leftOutItems = true
             return false
         }
@@ -26,23 +26,31 @@ extension Annealer {
             withdraw(overlapping: claim.match, from: own, addsOnly: false, &stream, &workspace)
             return true
         }
-        let isVisible = rules.items(of: claim.match, in: stream) != nil
+        let isVisible = items(of: claim.match, in: stream, workspace) != nil
         withdraw(overlapping: claim.match, from: 0, addsOnly: isVisible, &stream, &workspace)
-        guard let items = rules.items(of: claim.match, in: stream) else {
+        guard let items = items(of: claim.match, in: stream, workspace) else {
             workspace.proposal.isPossible = false
             return true
         }
         let entry = workspace.journal.count
-        let record = rules.record(of: claim.match.rule)
-        switch edit {
-        case .replace: workspace.journal.replace(items, by: record, in: &stream)
+        switch facts.edit {
+        case .replace:
+            workspace.journal.replace(items, by: facts.record, in: &stream)
+            workspace.isBodyAsLoaded = false
         case .add:
-            workspace.journal.add(record, first: claim.match.first, last: claim.match.last, to: &stream)
+            workspace.journal.add(facts.record, first: claim.match.first, last: claim.match.last, to: &stream)
         }
         workspace.applied.append(
             AppliedEdit(match: claim.match, strength: claim.strength, claim: bid.match, entry: entry))
         workspace.proposal.change += price - claim.strength
         return true
+    }
+
+    /// The items that a match covers, or nil when it does not hold. All that were found do while the body is as it was loaded.
+    private func items(
+        of match: RuleMatch, in stream: ProgramStream, _ workspace: AnnealingWorkspace
+    ) -> Range<Int>? {
+        workspace.isBodyAsLoaded ? Int(match.first)..<Int(match.last) + 1 : rules.items(of: match, in: stream)
     }
 
     /// Takes back the edits from index `from` on that share a piece with a match, the last one first: what stands on
@@ -53,21 +61,22 @@ extension Annealer {
     ) {
         for index in (from..<workspace.applied.count).reversed() {
             let edit = workspace.applied[index]
-            let kind = rules.edit(of: edit.match.rule)
-            guard edit.match.overlaps(match), !addsOnly || kind == .add else { continue }
+            guard edit.match.overlaps(match) else { continue }
+            let facts = rules.facts[Int(edit.match.rule)]
             let place: Int?
-            switch kind {
+            switch facts.edit {
+            case .replace where addsOnly: continue
             case .replace: place = stream.bodyItem(beginningAt: edit.match.first)
             case .add:
-                let record = rules.record(of: edit.match.rule)
                 place = (stream.bodyCount..<stream.count).first {
-                    stream.operands[$0] == record && stream.firsts[$0] == edit.match.first
-                        && stream.lasts[$0] == edit.match.last
+                    stream.operands[$0] == facts.record && stream.placements[$0].first == edit.match.first
+                        && stream.placements[$0].last == edit.match.last
                 }
             }
             guard let place else { preconditionFailure("an edit that stands has left no item") }
             workspace.journal.withdraw(edit.entry, at: place, from: &stream)
             workspace.applied[index].isWithdrawn = true
+            workspace.proposal.withdrawnCount += 1
             workspace.proposal.change += edit.strength - price
         }
     }
@@ -87,12 +96,8 @@ extension Annealer {
         workspace.energy += workspace.proposal.change
         let isNew = !workspace.claims[workspace.proposal.claim].isApplied
         // What is added stands outside the body: patterns cannot see it.
-        if rules.edit(of: match.rule) == .replace { workspace.markChanged(match) }
-        for edit in workspace.applied where edit.isWithdrawn {
-            workspace.claims[edit.claim].isApplied = false
-            if rules.edit(of: edit.match.rule) == .replace { workspace.markChanged(edit.match) }
-        }
-        workspace.applied.removeAll(where: \.isWithdrawn)
+        if case .replace = rules.facts[Int(match.rule)].edit { workspace.markChanged(match) }
+        if workspace.proposal.withdrawnCount > 0 { takeBack(&workspace) }
         if isNew {
             workspace.claims[workspace.proposal.claim].isApplied = true
             if options.inhibition > 0 { workspace.noteFired(match.rule) }
@@ -103,6 +108,15 @@ extension Annealer {
         workspace.kept += 1
         if workspace.temperature > 0, workspace.energy < workspace.bestEnergy { workspace.keepBest(stream) }
         assert(stream.problem(recordCount: rules.recordCount, pieceCount: workspace.pieceCount) == nil)
+    }
+
+    /// Gives up the edits that the proposal withdrew.
+    private func takeBack(_ workspace: inout AnnealingWorkspace) {
+        for edit in workspace.applied where edit.isWithdrawn {
+            workspace.claims[edit.claim].isApplied = false
+            if case .replace = rules.facts[Int(edit.match.rule)].edit { workspace.markChanged(edit.match) }
+        }
+        workspace.applied.removeAll(where: \.isWithdrawn)
     }
 
     func revert(_ stream: inout ProgramStream, _ workspace: inout AnnealingWorkspace) {

@@ -36,6 +36,8 @@ package struct AnnealingWorkspace: Sendable {
         var mark: Int
         var isPossible: Bool
         var change: Energy
+        /// Edits that it takes back.
+        var withdrawnCount = 0
     }
 
     /// Records what happens when there is one.
@@ -67,6 +69,8 @@ package struct AnnealingWorkspace: Sendable {
     var sweep = 0
     /// Pieces under edits since the last scan.
     var changed: ClosedRange<UInt32>?
+    /// No edit of this text has replaced anything so far.
+    var isBodyAsLoaded = true
     var (commits, reverts) = (0, 0)
     /// Of this sweep.
     var (tried, kept, resting) = (0, 0, 0)
@@ -75,9 +79,11 @@ package struct AnnealingWorkspace: Sendable {
     package init() {}
 
     mutating func begin(_ stream: ProgramStream, _ options: AnnealingOptions, random: CounterRandom) {
-        applied.removeAll(keepingCapacity: true)
-        claims.removeAll(keepingCapacity: true)
-        fired.removeAll(keepingCapacity: true)
+        if !claims.isEmpty {
+            applied.removeAll(keepingCapacity: true)
+            claims.removeAll(keepingCapacity: true)
+            fired.removeAll(keepingCapacity: true)
+        }
         journal.removeAll()
         scores.beginText()
         pieceCount = stream.bodyCount
@@ -86,6 +92,7 @@ package struct AnnealingWorkspace: Sendable {
         fuel = options.limits.fuel
         (sweep, commits, reverts) = (0, 0, 0)
         changed = nil
+        isBodyAsLoaded = true
         (leftOutMatches, leftOutItems) = (false, false)
         guard temperature > 0 else { return }
         self.random = random

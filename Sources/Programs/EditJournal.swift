@@ -23,15 +23,18 @@ package struct EditJournal: Sendable {
 
     /// Forgets everything: the edits stand.
     package mutating func removeAll() {
+        guard !entries.isEmpty else { return }
         entries.removeAll(keepingCapacity: true)
-        arena.removeAll()
+        if arena.count > 0 { arena.removeAll() }
     }
 
     /// Replaces a run of the body by one item, with score 0, that stands for all its pieces.
     package mutating func replace(_ run: Range<Int>, by record: UInt32, in stream: inout ProgramStream) {
         precondition(
             !run.isEmpty && run.upperBound <= stream.bodyCount, "a phrase replaces items of the body")
-        let (first, last) = (stream.firsts[run.lowerBound], stream.lasts[run.upperBound - 1])
+        let (first, last) = (
+            stream.placements[run.lowerBound].first, stream.placements[run.upperBound - 1].last
+        )
         let removed = keep(run, of: stream)
         arena.append(record, first: first, last: last)
         stream.replace(run, with: arena, removed.upperBound..<removed.upperBound + 1)

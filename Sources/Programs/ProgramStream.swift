@@ -1,19 +1,27 @@
 package import Tokenization
 
-/// The program of a text as a stream of items, stored as columns: item i is
-/// `LEXEME operands[i]  SCALE exp(scores[i])  ADD` (`PHRASE` for a record that is no piece), and stands for the pieces
-/// `firsts[i]` to `lasts[i]`. After the last item the machine normalises the sum. Reused from text to text.
+/// The program of a text as a stream of items, stored as two columns: item i is
+/// `LEXEME operands[i]  SCALE exp(placements[i].score)  ADD` (`PHRASE` for a record that is no piece), and stands for the
+/// pieces `placements[i].first` to `placements[i].last`. After the last item the machine normalises the sum. Reused from
+/// text to text.
 ///
 /// The first `bodyCount` items are the text in order: their spans tile it. The items after them were added by rules,
 /// in the order of their adding; their spans say which pieces made a rule add them.
 package struct ProgramStream: Sendable {
     /// Record ids: pieces first, then phrases (phrase f is record `vocabularyCount + f`).
     package private(set) var operands: [UInt32] = []
-    /// Log-weights; 0 at load, which weighs exactly 1.
-    package private(set) var scores: [Float] = []
-    package private(set) var firsts: [UInt32] = []
-    package private(set) var lasts: [UInt32] = []
+    package private(set) var placements: [Placement] = []
     package private(set) var bodyCount = 0
+    /// The placements of a program as it is loaded, for the longest so far: a load copies them.
+    private var initial: [Placement] = []
+
+    /// Where an item stands in the text, and what it weighs.
+    package struct Placement: Sendable, Hashable {
+        package var first: UInt32
+        package var last: UInt32
+        /// Log-weight; 0 at load, which weighs exactly 1.
+        package var score: Float = 0
+    }
 
     package init() {}
 
@@ -27,9 +35,10 @@ package struct ProgramStream: Sendable {
     package mutating func load(ids: some Collection<UInt32>) {
         removeAll()
         operands.append(contentsOf: ids)
-        scores.append(contentsOf: repeatElement(0, count: count))
-        firsts.append(contentsOf: 0..<UInt32(count))
-        lasts.append(contentsOf: 0..<UInt32(count))
+        while initial.count < count {
+            initial.append(Placement(first: UInt32(initial.count), last: UInt32(initial.count)))
+        }
+        placements.append(contentsOf: initial[..<count])
         bodyCount = count
     }
 
@@ -45,29 +54,30 @@ package struct ProgramStream: Sendable {
         var (low, high) = (0, bodyCount)
         while low < high {
             let middle = (low + high) / 2
-            if firsts[middle] < piece { low = middle + 1 } else { high = middle }
+            if placements[middle].first < piece { low = middle + 1 } else { high = middle }
         }
-        return low < bodyCount && firsts[low] == piece ? low : nil
+        return low < bodyCount && placements[low].first == piece ? low : nil
     }
 
     /// What is wrong with the columns, or nil: lengths, operands below `recordCount`, finite scores, a body whose
     /// spans tile the text of `pieceCount` pieces, added spans inside it.
     package func problem(recordCount: Int, pieceCount: Int) -> String? {
-        guard scores.count == count, firsts.count == count, lasts.count == count, bodyCount <= count else {
+        guard placements.count == count, bodyCount <= count else {
             return "the columns differ in length"
         }
         var next: UInt32 = 0
         for index in 0..<count {
+            let placement = placements[index]
             if operands[index] >= recordCount {
                 return "item \(index): there is no record \(operands[index])"
             }
-            if !scores[index].isFinite { return "item \(index): the score is not a finite number" }
-            if firsts[index] > lasts[index] || lasts[index] >= pieceCount {
+            if !placement.score.isFinite { return "item \(index): the score is not a finite number" }
+            if placement.first > placement.last || placement.last >= pieceCount {
                 return "item \(index): the span is not inside the text"
             }
             guard index < bodyCount else { continue }
-            if firsts[index] != next { return "item \(index): the span does not follow the one before" }
-            next = lasts[index] + 1
+            if placement.first != next { return "item \(index): the span does not follow the one before" }
+            next = placement.last + 1
         }
         return Int(next) == pieceCount ? nil : "the body ends before the text does"
     }
@@ -80,32 +90,28 @@ extension ProgramStream {
     mutating func replace(_ range: Range<Int>, with other: borrowing ProgramStream, _ items: Range<Int>) {
         if range.lowerBound < bodyCount && !range.isEmpty { bodyCount += items.count - range.count }
         operands.replaceSubrange(range, with: other.operands[items])
-        scores.replaceSubrange(range, with: other.scores[items])
-        firsts.replaceSubrange(range, with: other.firsts[items])
-        lasts.replaceSubrange(range, with: other.lasts[items])
+        placements.replaceSubrange(range, with: other.placements[items])
     }
 
     mutating func append(_ other: borrowing ProgramStream, _ items: Range<Int>) {
         operands.append(contentsOf: other.operands[items])
-        scores.append(contentsOf: other.scores[items])
-        firsts.append(contentsOf: other.firsts[items])
-        lasts.append(contentsOf: other.lasts[items])
+        placements.append(contentsOf: other.placements[items])
     }
 
     mutating func append(_ operand: UInt32, first: UInt32, last: UInt32) {
         operands.append(operand)
-        scores.append(0)
-        firsts.append(first)
-        lasts.append(last)
+        placements.append(Placement(first: first, last: last))
     }
 
-    mutating func removeAll() { removeItems(from: 0) }
+    mutating func removeAll() {
+        operands.removeAll(keepingCapacity: true)
+        placements.removeAll(keepingCapacity: true)
+        bodyCount = 0
+    }
 
     mutating func removeItems(from index: Int) {
         operands.removeSubrange(index...)
-        scores.removeSubrange(index...)
-        firsts.removeSubrange(index...)
-        lasts.removeSubrange(index...)
+        placements.removeSubrange(index...)
         bodyCount = min(bodyCount, index)
     }
 }

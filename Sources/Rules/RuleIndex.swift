@@ -5,15 +5,24 @@
 /// with gaps the rarer of its first and its last element, of a trigger the item. `RulePostings` finds it, with the element
 /// beside it.
 struct RuleIndex: Sendable {
+    /// In 8 bytes: there is one a rule, looked at here and there.
     private struct Compiled {
         /// Elements `start ..< start + count` of `codes`; of a trigger the item and the class.
-        var start: Int
-        var count: Int
-        var anchor: Int
+        let (first, elements): (UInt32, UInt8)
+        private let (anchorElement, most, near): (UInt8, UInt8, UInt8)
+
+        init(start: Int, count: Int, anchor: Int, span: Int, triggerReach: Int) {
+            (first, elements) = (UInt32(start), UInt8(count))
+            (anchorElement, most, near) = (UInt8(anchor), UInt8(span), UInt8(triggerReach))
+        }
+
+        var start: Int { Int(first) }
+        var count: Int { Int(elements) }
+        var anchor: Int { Int(anchorElement) }
         /// The most items from the first to the last.
-        var span: Int
+        var span: Int { Int(most) }
         /// 0 for a sequence.
-        var triggerReach: Int
+        var triggerReach: Int { Int(near) }
     }
 
     private var compiled: [Compiled] = []

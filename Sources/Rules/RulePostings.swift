@@ -1,9 +1,9 @@
 /// Which rules may match where, by two records: a rule's anchor, and the neighbour that its pattern needs beside it.
 ///
-/// `filter` has a bit for each such pair at each distance where it counts: a scan of a text asks it for every pair of
-/// items up to `reach` apart, and nearly all answers are no. The table behind it is open-addressing with linear probing, at
-/// most half full; a slot holds where the pair's rules begin in the postings. Rules that need no certain neighbour are found
-/// by their anchor alone.
+/// `filter` has two bits of one word for each such pair at each distance where it counts (a Bloom filter in blocks of a
+/// word): a scan of a text asks it for every pair of items up to `reach` apart, and nearly all answers are no. The table
+/// behind it is open-addressing with linear probing, at most half full; a slot holds where the pair's rules begin in the
+/// postings. Rules that need no certain neighbour are found by their anchor alone.
 struct RulePostings: Sendable {
     /// A rule whose anchor is `left`, or `right` when it `isBackward`.
     struct Posting {
@@ -23,13 +23,12 @@ struct RulePostings: Sendable {
     /// No record.
     static let nothing = UInt32.max
 
-    /// The farthest that two records of a pair may be apart; 0 without pairs.
+    /// The farthest that two records of a pair may be apart: 4 at most, 0 without pairs.
     let reach: Int
     /// Whether there are rules that need no neighbour.
     let hasLoneAnchors: Bool
     private let postings: [Posting]
     private var filter: [UInt64] = [0]
-    private var filterShift = UInt64(58)
     private var slots: [UInt32] = []
     private var slotShift = UInt64(63)
 
@@ -40,25 +39,31 @@ struct RulePostings: Sendable {
         guard !postings.isEmpty else { return }
         let bits = Int.bitWidth - (postings.count * 2 - 1).leadingZeroBitCount
         slotShift = UInt64(64 - max(1, bits))
-        filterShift = UInt64(64 - max(6, bits + 4))
         slots = [UInt32](repeating: Self.nothing, count: 1 << (64 - slotShift))
-        filter = [UInt64](repeating: 0, count: 1 << (58 - filterShift))
+        filter = [UInt64](repeating: 0, count: 1 << max(1, bits - 2))
         for (place, posting) in self.postings.enumerated() { add(posting, UInt32(place)) }
     }
 
     private mutating func add(_ posting: Posting, _ place: UInt32) {
         let slot = slot(of: posting.left, posting.right)
         if slots[slot] == Self.nothing { slots[slot] = place }
-        for distance in 1...max(1, Int(posting.farthest)) {
-            let bit = Int(Self.hash(posting.left, posting.right, distance) >> filterShift)
-            filter[bit / 64] |= 1 << UInt64(bit % 64)
+        guard posting.right != Self.nothing else { return }
+        for distance in 1...Int(posting.farthest) {
+            let hash = Self.hash(posting.left, posting.right, distance)
+            filter[Int(Self.word(of: hash, UInt64(filter.count - 1)))] |= 1 << (hash >> 58) | 1 << (hash >> 52 & 63)
         }
     }
 
+    /// Of a pair at a distance.
     @inline(__always)
     private static func hash(_ left: UInt32, _ right: UInt32, _ distance: Int) -> UInt64 {
-        (UInt64(left) &<< 32 | UInt64(right)) &* (0x9E37_79B9_7F4A_7C15 &+ UInt64(distance) &* 0x1000_0000_0002)
+        UInt64(left) &* 0x9E37_79B9_7F4A_7C15 &+ UInt64(right) &* 0xBF58_476D_1CE4_E5B9
+            &+ UInt64(truncatingIfNeeded: distance) &* 0xD1B5_4A32_D192_ED03
     }
+
+    /// Where the filter keeps what has a hash: a word, and two bits of it.
+    @inline(__always)
+    private static func word(of hash: UInt64, _ lastWord: UInt64) -> UInt64 { hash &>> 28 & lastWord }
 
     /// The slot of a pair, or the empty one where it would be.
     private func slot(of left: UInt32, _ right: UInt32) -> Int {
@@ -71,20 +76,43 @@ struct RulePostings: Sendable {
         postings[place].left == left && postings[place].right == right
     }
 
-    /// Calls `body` with each earlier item of `items`, and the distance to the later one, where there may be a pair.
+    /// Calls `body` with each earlier item of `items`, and the distance to the later one, where there may be a pair; in
+    /// the order of the text.
     @inline(__always)
     func forEachPair(
         in records: UnsafeBufferPointer<UInt32>, from items: Range<Int>, _ body: (_ item: Int, _ distance: Int) -> Void
     ) {
+        guard reach > 0 else { return }
+        var items = items.clamped(to: 0..<records.count)
+        while let first = items.first {
+            var answers = answers(in: records, from: items.prefix(16))
+            while answers != 0 {
+                let bit = answers.trailingZeroBitCount
+                body(first &+ bit / 4, bit % 4 &+ 1)
+                answers &= answers &- 1
+            }
+            items = items.dropFirst(16)
+        }
+    }
+
+    /// What the filter says of up to 16 items: bit 4 i + d − 1 is that of item i and the one d behind it. There is no branch
+    /// on it, which would be mispredicted at every yes.
+    @inline(never)
+    private func answers(in records: UnsafeBufferPointer<UInt32>, from items: Range<Int>) -> UInt64 {
         filter.withUnsafeBufferPointer { filter in
-            for distance in 0..<reach {
-                let distance = distance + 1
-                for item in items.lowerBound..<max(items.lowerBound, min(items.upperBound, records.count - distance)) {
-                    let bit = Self.hash(records[item], records[item &+ distance], distance) &>> filterShift
-                    guard filter[Int(bit &>> 6)] &>> (bit & 63) & 1 == 1 else { continue }
-                    body(item, distance)
+            let lastWord = UInt64(filter.count &- 1)
+            var answers: UInt64 = 0
+            for item in items.reversed() {
+                var distance = min(reach, records.count &- 1 &- item)
+                answers &<<= UInt64(4 &- distance)
+                while distance > 0 {
+                    let hash = Self.hash(records[item], records[item &+ distance], distance)
+                    let word = filter[Int(truncatingIfNeeded: Self.word(of: hash, lastWord))]
+                    answers = answers &<< 1 | word &>> (hash &>> 58) & word &>> (hash &>> 52) & 1
+                    distance &-= 1
                 }
             }
+            return answers
         }
     }
 

@@ -44,7 +44,8 @@ extension RuleSet {
                     }
                     matches.append(
                         RuleMatch(
-                            rule: posting.rule, first: stream.firsts[item], last: stream.lasts[item + distance]))
+                            rule: posting.rule, first: stream.placements[item].first,
+                            last: stream.placements[item + distance].last))
                 }
             }
             guard index.postings.hasLoneAnchors else { return }
@@ -64,7 +65,9 @@ extension RuleSet {
         to matches: inout [RuleMatch]
     ) {
         index.forEachMatch(of: rule, anchoredAt: anchor, in: body) { first, last in
-            matches.append(RuleMatch(rule: UInt32(rule), first: stream.firsts[first], last: stream.lasts[last]))
+            matches.append(
+                RuleMatch(
+                    rule: UInt32(rule), first: stream.placements[first].first, last: stream.placements[last].last))
         }
     }
 
@@ -75,13 +78,9 @@ extension RuleSet {
             index.lastItem(
                 of: Int(match.rule), at: start, in: UnsafeBufferPointer(rebasing: $0[..<stream.bodyCount]))
         }
-        guard let last, stream.lasts[last] == match.last else { return nil }
+        guard let last, stream.placements[last].last == match.last else { return nil }
         return start..<last + 1
     }
-
-    /// What a rule does, and the record of its phrase.
-    package func edit(of rule: UInt32) -> Edit { facts[Int(rule)].edit }
-    package func record(of rule: UInt32) -> UInt32 { facts[Int(rule)].record }
 
     /// The bid of a rule in a text with this context feature: `worth + coefficient · (context · c − offset)`, summed
     /// in order.

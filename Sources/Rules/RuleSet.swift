@@ -14,14 +14,14 @@ package struct RuleSet: Sendable {
     package let rules: [Rule]
     let index: RuleIndex
     /// What annealing asks of a rule, rule after rule: less memory than the rules themselves.
-    let facts: [Facts]
+    package let facts: [Facts]
 
-    struct Facts: Sendable {
-        var worth: Float
+    package struct Facts: Sendable {
+        package var worth: Float
         /// Of its phrase.
-        var record: UInt32
-        var edit: Edit
-        var looksAtContext: Bool
+        package var record: UInt32
+        package var edit: Edit
+        package var looksAtContext: Bool
     }
 
     package var recordCount: Int { vocabularyCount + phraseCount }

@@ -121,13 +121,16 @@ extension Engine {
         guard normalize(x, count: dimensions, using: instructionSet, into: x) else { return false }
         guard model.tables.shape.hasGates, temperature != .infinite else { return true }
         memory.reserve(itemCount: ids.count)
-        findContext(x, &memory.context)
-        sae_gate_weights(
-            set, records, memory.context, model.tables.neighbours, 1 / degrees(temperature), ids.baseAddress, ids.count,
-            &memory.weights)
-        x.update(repeating: 0, count: dimensions)
-        sae_add_records(set, records, ids.baseAddress, memory.weights, ids.count, x)
-        return normalize(x, count: dimensions, using: instructionSet, into: x)
+        for _ in 0..<sweepCount {
+            findContext(x, &memory.context)
+            sae_gate_weights(
+                set, records, memory.context, model.tables.neighbours, 1 / degrees(temperature), ids.baseAddress,
+                ids.count, &memory.weights)
+            x.update(repeating: 0, count: dimensions)
+            sae_add_records(set, records, ids.baseAddress, memory.weights, ids.count, x)
+            guard normalize(x, count: dimensions, using: instructionSet, into: x) else { return false }
+        }
+        return true
     }
 
     private func degrees(_ temperature: Temperature) -> Float { temperature.degrees ?? model.tables.temperature }

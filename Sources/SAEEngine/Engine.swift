@@ -28,24 +28,33 @@ public struct Engine: Sendable {
     private let openingGeneration: UInt64
     private let substituteGeneration: UInt64
     let annealer: Annealer
+    let sweepCount: Int
 
     /// Opens and checks a model file; context rules are scored on the CPU.
     public init(contentsOf path: String) throws(EngineError) {
         try self.init(contentsOf: path, scorer: .cpu)
     }
 
-    package init(contentsOf path: String, scorer: ScorerSettings) throws(EngineError) {
-        do throws(ModelError) { self.init(model: try Model(path), scorer: scorer) } catch { throw EngineError(error) }
+    package init(contentsOf path: String, scorer: ScorerSettings = .cpu, sweepCount: Int = 1) throws(EngineError) {
+        do throws(ModelError) {
+            self.init(model: try Model(path), scorer: scorer, sweepCount: sweepCount)
+        } catch { throw EngineError(error) }
     }
 
-    package init(model: Model, scorer settings: ScorerSettings = .cpu, instructionSet: InstructionSet = .best) {
+    /// - Parameter sweepCount: how often the gates are computed, 1 or more: the first time from the plain sum, then from the
+    ///   weighted one (algorithm.md, section 3). Models are fitted for one.
+    package init(
+        model: Model, scorer settings: ScorerSettings = .cpu, instructionSet: InstructionSet = .best, sweepCount: Int = 1
+    ) {
+        precondition(sweepCount > 0, "no sweep")
+        self.sweepCount = sweepCount
         self.model = model
         self.instructionSet = instructionSet
         projection = PackedMatrix(model.tables.projection)
         couplingLifts = PackedMatrix(columns: model.tables.lifts, count: model.tables.shape.couplingCount)
         scorer = ResilientScorer(model.contextRules, settings)
-        openingGeneration = Self.generation(model.digest, scorer.numerics)
-        substituteGeneration = Self.generation(model.digest, scorer.substituteNumerics)
+        openingGeneration = Self.generation(model.digest, Self.numerics(scorer.numerics, sweepCount))
+        substituteGeneration = Self.generation(model.digest, Self.numerics(scorer.substituteNumerics, sweepCount))
         annealer = Annealer(rules: model.phrases)
     }
 
@@ -57,11 +66,15 @@ public struct Engine: Sendable {
     public var vocabularyCount: Int { model.tables.vocabularyCount }
 
     /// The name of the arithmetic: it changes whenever a bit of a vector may, also when a device fails.
-    public var numerics: String { scorer.numerics }
+    public var numerics: String { Self.numerics(scorer.numerics, sweepCount) }
+
+    private static func numerics(_ scorer: String, _ sweepCount: Int) -> String {
+        sweepCount == 1 ? scorer : "\(scorer), \(sweepCount) sweeps"
+    }
 
     /// Names the bits: the first 8 bytes, little-endian, of SHA-256(digest ‖ numerics name). Two engines of one
     /// generation give the same vectors. It changes when a device fails and the CPU takes over.
-    public var generation: UInt64 { generation(of: numerics) }
+    public var generation: UInt64 { generation(of: scorer.numerics) }
 
     /// The generation that the last batch of a workspace belongs to.
     public func generation(of workspace: borrowing Workspace) -> UInt64 {

@@ -46,6 +46,9 @@ struct EmbedCommand: AsyncParsableCommand {
     @Option(help: temperatureHelp, transform: parsedTemperature)
     var temperature = Temperature.fitted
 
+    @Option(help: sweepsHelp, transform: parsedSweeps)
+    var sweeps = 1
+
     @Flag(help: "Leave texts out that have no vector, and say how many.")
     var skipInvalid = false
 
@@ -56,8 +59,8 @@ struct EmbedCommand: AsyncParsableCommand {
         guard texts.isEmpty != (input == nil) else {
             throw ValidationError("give texts, or --input FILE (- for standard input)")
         }
-        guard daemon.connect == nil || (model == nil && threads == nil) else {
-            throw ValidationError("--model and --threads have no meaning with --connect")
+        guard daemon.connect == nil || (model == nil && threads == nil && sweeps == 1) else {
+            throw ValidationError("--model, --threads and --sweeps have no meaning with --connect")
         }
         guard daemon.connect == nil || temperature != .infinite else {
             throw ValidationError("the daemon has no infinite temperature: give one up to 16")
@@ -109,7 +112,7 @@ struct EmbedCommand: AsyncParsableCommand {
                 client: try await daemon.client(at: endpoint), leading: dimensions ?? 0,
                 temperature: temperature.degrees ?? 0)
         }
-        let engine = try Engine(contentsOf: try model ?? ResourceLocator.model())
+        let engine = try Engine(contentsOf: try model ?? ResourceLocator.model(), sweepCount: sweeps)
         if let dimensions, dimensions > engine.dimensions {
             throw CommandError.usage(
                 "--dimensions \(dimensions) is more than the model's \(engine.dimensions)")

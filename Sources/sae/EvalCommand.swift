@@ -22,12 +22,15 @@ struct EvalCommand: AsyncParsableCommand {
         @Option(help: temperatureHelp, transform: parsedTemperature)
         var temperature = Temperature.fitted
 
+        @Option(help: sweepsHelp, transform: parsedSweeps)
+        var sweeps = 1
+
         @Flag(help: "Print one JSON object a row instead of a table.")
         var json = false
 
         /// An evaluator for each of the dimensions.
         func evaluators() throws -> [(dimensions: Int, evaluator: Evaluator)] {
-            let engine = try Engine(contentsOf: try model ?? ResourceLocator.model())
+            let engine = try Engine(contentsOf: try model ?? ResourceLocator.model(), sweepCount: sweeps)
             let chosen = dimensions.isEmpty ? [engine.dimensions] : dimensions
             if let tooMany = chosen.first(where: { $0 > engine.dimensions }) {
                 throw ValidationError("--dimensions \(tooMany) is more than the model's \(engine.dimensions)")

@@ -31,6 +31,9 @@ struct TraceCommand: ParsableCommand {
     @Option(help: temperatureHelp, transform: parsedTemperature)
     var temperature = Temperature.fitted
 
+    @Option(help: sweepsHelp, transform: parsedSweeps)
+    var sweeps = 1
+
     @Flag(help: "Print one JSON object.")
     var json = false
 
@@ -55,7 +58,7 @@ struct TraceCommand: ParsableCommand {
     }
 
     func run() throws {
-        let engine = try Engine(contentsOf: try model ?? ResourceLocator.model())
+        let engine = try Engine(contentsOf: try model ?? ResourceLocator.model(), sweepCount: sweeps)
         let traces = try texts.map { try engine.trace(Array($0.utf8), temperature: temperature, isExact: exact) }
         if exact, traces[0].annealing == nil {
             Terminal.printNote("model \(traces[0].modelName) has no discrete rules: there is nothing to search")

@@ -57,7 +57,7 @@ struct AnnealingCase {
             let rule = annealer.rules.rules[Int(match.rule)]
             var items = annealer.rules.items(of: match, in: stream)
             if case .trigger = rule.pattern, let item = stream.bodyItem(beginningAt: match.first),
-                stream.lasts[item] == match.last
+                stream.placements[item].last == match.last
             {
                 items = item..<item + 1
             }
@@ -76,7 +76,8 @@ struct AnnealingCase {
 
 func columns(_ stream: ProgramStream) -> [[UInt32]] {
     [
-        stream.operands, stream.scores.map(\.bitPattern), stream.firsts, stream.lasts,
+        stream.operands, stream.placements.map(\.score.bitPattern), stream.placements.map(\.first),
+        stream.placements.map(\.last),
         [UInt32(stream.bodyCount)],
     ]
 }

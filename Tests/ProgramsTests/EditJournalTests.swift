@@ -11,7 +11,8 @@ import Testing
 
     private func columns(_ stream: ProgramStream) -> [[UInt32]] {
         [
-            stream.operands, stream.scores.map(\.bitPattern), stream.firsts, stream.lasts,
+            stream.operands, stream.placements.map(\.score.bitPattern), stream.placements.map(\.first),
+            stream.placements.map(\.last),
             [UInt32(stream.bodyCount)],
         ]
     }

@@ -128,7 +128,8 @@ import Wire
             shortest = min(shortest, took)
         }
         #expect(shortest < .milliseconds(80), "\(shortest)")
-        #expect(await eventually { server.cancelCount == 10 })
+        // On a busy machine a call may end before it is sent; what was sent is cancelled.
+        #expect(await eventually { server.cancelCount == server.requests.count })
     }
 }
 

@@ -117,6 +117,23 @@ import Vectors
         #expect(bits(engine.embed(texts, temperature: .classification, threads: 1)) != bits(own))
     }
 
+    @Test func `more sweeps are another arithmetic, in any batch, that the machine follows`() throws {
+        let three = Engine(model: model, sweepCount: 3)
+        #expect(three.generation != engine.generation && three.numerics != engine.numerics)
+        let texts = lines(200, seed: 31)
+        let together = three.embed(texts, threads: 1)
+        #expect(bits(together) != bits(engine.embed(texts, threads: 1)))
+        var workspace = three.makeWorkspace()
+        var alone = EmbeddingBatch(dimensions: three.dimensions)
+        var machine = Machine(tables: model.tables)
+        for index in 0..<texts.count where together.outcomes[index].status == .ok {
+            three.embed(texts, index..<index + 1, using: &workspace, into: &alone)
+            #expect(alone.vectors.map(\.bitPattern) == together.vector(index).map(\.bitPattern))
+            let program = three.finalProgram(of: workspace, temperature: .fitted).instructions(model.tables)
+            #expect(try machine.run(program, fuel: program.count).map(\.bitPattern) == alone.vectors.map(\.bitPattern))
+        }
+    }
+
     @Test func `vectors have length one, and rows in error are zero bits`() {
         let batch = engine.embed(TextBatch(["the cat", "", " \t\n"]), threads: 1)
         #expect(batch.outcomes.map(\.status) == [.ok, .noPieces, .noPieces])

@@ -31,7 +31,7 @@ extension Engine {
         let logWeights = isWeighted ? tracedLogWeights(final.items.map(\.id), context: workspace.gates.context) : []
         let items = final.items.indices.map { index in
             let (record, weight) = final.items[index]
-            let span = Int(workspace.stream.firsts[index])...Int(workspace.stream.lasts[index])
+            let span = Int(workspace.stream.placements[index].first)...Int(workspace.stream.placements[index].last)
             return Trace.Item(
                 record: record, isPhrase: record >= model.tables.vocabularyCount, pieces: span,
                 text: pieces[span].map(\.text).joined(),
