@@ -70,7 +70,7 @@ extension ServerConnection {
             stopCalls()
             perform(state.close(.resourceExhausted, reason: "slow_reader"))
         }
-        service.slowReader(self)
+        service.slowReader(id, peer: peer.name)
         socket.flush()
         socket.close(resets: true)
     }

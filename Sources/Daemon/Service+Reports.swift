@@ -20,9 +20,19 @@ extension Service {
         log.write(.protocolError, [.conn: String(connection.id), .peer: connection.peer.name, .reason: reason])
     }
 
-    func slowReader(_ connection: ServerConnection) {
-        log.write(.slowReader, [.conn: String(connection.id), .peer: connection.peer.name])
+    func httpConnectionOpened(_ id: UInt64) {
+        openConnections.enter()
+        metrics.connectionsOpened[TransportName.http.rawValue].add()
+        log.write(.connectionOpen, [.conn: String(id), .peer: "http"])
     }
+
+    func httpConnectionClosed(_ id: UInt64, reason: String) {
+        openConnections.leave()
+        metrics.connectionsClosed[reason].add()
+        log.write(.connectionClose, [.conn: String(id), .reason: reason])
+    }
+
+    func slowReader(_ id: UInt64, peer: String) { log.write(.slowReader, [.conn: String(id), .peer: peer]) }
 
     func refused(_ failure: Failure, conn: UInt64) {
         let limit = failure.limit.isEmpty ? "state" : failure.limit

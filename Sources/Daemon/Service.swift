@@ -34,7 +34,7 @@ package final class Service: Sendable {
     private let onScorerFailure: @Sendable (String) -> Void
     private let laneStore = Mutex<[Lane]>([])
     private let listeners = Mutex<[Listener]>([])
-    let operations = Mutex<OperationsServer?>(nil)
+    let operations = Mutex<HTTPServer?>(nil)
     let connectionCount = Atomic<Int>(0)
     private let nextConnection = Atomic<UInt64>(1)
     /// What the drain waits for and with.
@@ -153,7 +153,7 @@ package final class Service: Sendable {
             try listen(Socket(adopting: activatedSocket), isActivated: true, on: acceptor)
         }
         guard !endpoints.isEmpty else { throw ConfigurationError.noListener }
-        if let http = try OperationsServer(configuration, activated: activated.http, service: self) {
+        if let http = try HTTPServer(configuration, activated: activated.http, service: self) {
             log.write(.listen, [.endpoint: "http://\(http.endpoint.description.dropFirst("tcp://".count))"])
             operations.withLock { $0 = http }
         }
@@ -171,7 +171,7 @@ package final class Service: Sendable {
     }
 
     private func accept(_ descriptor: Int32, _ transport: TransportName) {
-        let id = nextConnection.wrappingAdd(1, ordering: .relaxed).oldValue
+        let id = nextConnectionID()
         let lanes = lanes
         let lane = lanes[Int(id) % lanes.count]
         openConnections.enter()
@@ -198,6 +198,8 @@ package final class Service: Sendable {
         limits.maximumControlFramesPerSecond = configuration.maximumControlFramesPerSecond
         return limits
     }
+
+    func nextConnectionID() -> UInt64 { nextConnection.wrappingAdd(1, ordering: .relaxed).oldValue }
 
     /// What the server says of itself to a new connection.
     func hello(connection id: UInt64, to peer: Peer) -> Sae_V1_Hello {

@@ -13,6 +13,7 @@ struct Methods: Sendable {
     private var engine: Engine { serving.engine }
     var generation: UInt64 { serving.engine.generation }
     var modelName: String { serving.modelName }
+    var dimensions: Int { serving.engine.dimensions }
     /// Of the model, or of the generation of a rule library.
     var digest: [UInt8] { serving.engine.digest }
 
