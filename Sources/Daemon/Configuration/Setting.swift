@@ -62,6 +62,7 @@ package struct Setting: Sendable {
         case .text(let field), .choice(let field, _): target[keyPath: field] = source[keyPath: field]
         case .integer(let field, _), .octal(let field, _): target[keyPath: field] = source[keyPath: field]
         case .milliseconds(let field, _): target[keyPath: field] = source[keyPath: field]
+        case .truth(let field): target[keyPath: field] = source[keyPath: field]
         }
     }
 

@@ -278,9 +278,8 @@ extension HTTPConnection {
         }
         let now = monotonicNanoseconds()
         guard now < upload.deadline else { throw Failure(.deadlineExceeded, "the deadline has passed") }
-        try service.admission.reserve(
-            texts: request.lengths.count, pieces: request.estimatedPieceCount, answerBytes: request.answerBytes,
-            connectionBytes: 0, remaining: upload.deadline - now)
+        // What a worker says of it comes by way of this loop, and so later than what follows.
+        try service.admission.admit(request, to: queue, connectionBytes: 0, remaining: upload.deadline - now)
         service.admission.account(request.heldBytes - request.answerBytes - heldBytes)
         heldBytes = request.heldBytes
         enter(.computing(exchange, request))
@@ -290,7 +289,6 @@ extension HTTPConnection {
         deadlineTimer = loop.assumeIsolated().scheduleTask(in: .nanoseconds(Int64(upload.deadline - now))) { [self] in
             fail(request, Failure(.deadlineExceeded, "the deadline has passed"))
         }
-        service.scheduler.add(request, to: queue)
     }
 }
 
