@@ -374,7 +374,7 @@ final class ServerConnection: RequestOwner, @unchecked Sendable {
             now >= socket.lastOutputProgress + service.configuration.writeStall.nanoseconds
         else { return }
         closeReason = "slow_reader"
-        service.slowReader(self)
+        service.slowReader(id, peer: peer)
         stopRequests()
         socket.close(resets: true)
     }

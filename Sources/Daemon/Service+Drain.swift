@@ -52,7 +52,8 @@ extension Service {
 
     private func endDrainIfQuiet() {
         guard admission.serviceState == .draining else { return }
-        if lanes.allSatisfy({ lane in lane.ioQueue.sync { lane.isQuiet } }) { endDrain() }
+        let isHTTPQuiet = operations.withLock { $0?.connections.busyCount ?? 0 } == 0
+        if isHTTPQuiet, lanes.allSatisfy({ lane in lane.ioQueue.sync { lane.isQuiet } }) { endDrain() }
     }
 
     /// Ends what is left, and when the connections are gone or have had their time lets the waiting caller go.
@@ -63,6 +64,7 @@ extension Service {
         for lane in lanes {
             lane.ioQueue.sync { lane.forEach { $0.closeForDrain() } }
         }
+        operations.withLock { $0?.closeConnections() }
         openConnections.notify(queue: drainQueue) { [self] in stop() }
         drainQueue.asyncAfter(deadline: .now() + Self.lastWords) { [self] in stop() }
     }

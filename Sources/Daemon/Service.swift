@@ -36,7 +36,7 @@ package final class Service: Sendable {
     private let onScorerFailure: @Sendable (String) -> Void
     private let laneStore = Mutex<[Lane]>([])
     private let listeners = Mutex<[Listener]>([])
-    let operations = Mutex<OperationsServer?>(nil)
+    let operations = Mutex<HTTPServer?>(nil)
     private let connectionCount = Atomic<Int>(0)
     private let nextConnection = Atomic<UInt64>(1)
     /// What the drain waits for and with.
@@ -138,7 +138,7 @@ package final class Service: Sendable {
             try listen(Socket(adopting: activatedSocket), isActivated: true, on: acceptor)
         }
         guard !endpoints.isEmpty else { throw ConfigurationError.noListener }
-        if let http = try OperationsServer(configuration, activated: activated.http, service: self) {
+        if let http = try HTTPServer(configuration, activated: activated.http, service: self) {
             log.write(.listen, [.endpoint: "http://\(http.endpoint.description.dropFirst("tcp://".count))"])
             operations.withLock { $0 = http }
         }
@@ -156,7 +156,7 @@ package final class Service: Sendable {
     }
 
     private func accept(_ descriptor: Int32, _ transport: TransportName) {
-        let id = nextConnection.wrappingAdd(1, ordering: .relaxed).oldValue
+        let id = nextConnectionID()
         let lanes = lanes
         let lane = lanes[Int(id) % lanes.count]
         openConnections.enter()
@@ -171,6 +171,8 @@ package final class Service: Sendable {
             if isOver { connection.close(.resourceExhausted, reason: "max_connections", retryAfter: 1_000) }
         }
     }
+
+    func nextConnectionID() -> UInt64 { nextConnection.wrappingAdd(1, ordering: .relaxed).oldValue }
 
     private static func peer(_ descriptor: Int32, _ transport: TransportName) -> String {
         var pid: UInt32 = 0, uid: UInt32 = 0, gid: UInt32 = 0
@@ -227,9 +229,19 @@ extension Service {
         log.write(.protocolError, [.conn: String(connection.id), .peer: connection.peer, .reason: reason])
     }
 
-    func slowReader(_ connection: ServerConnection) {
-        log.write(.slowReader, [.conn: String(connection.id), .peer: connection.peer])
+    func httpConnectionOpened(_ id: UInt64) {
+        openConnections.enter()
+        metrics.connectionsOpened[TransportName.http.rawValue].add()
+        log.write(.connectionOpen, [.conn: String(id), .peer: "http"])
     }
+
+    func httpConnectionClosed(_ id: UInt64, reason: String) {
+        openConnections.leave()
+        metrics.connectionsClosed[reason].add()
+        log.write(.connectionClose, [.conn: String(id), .reason: reason])
+    }
+
+    func slowReader(_ id: UInt64, peer: String) { log.write(.slowReader, [.conn: String(id), .peer: peer]) }
 
     func refused(_ failure: Failure, conn: UInt64) {
         let limit = failure.limit.isEmpty ? "state" : failure.limit

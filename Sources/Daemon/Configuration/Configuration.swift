@@ -16,6 +16,8 @@ package struct Configuration: Sendable, Equatable {
     package var listenUnix = "/run/sae/sae.sock"
     package var listenUnixMode = 0o660
     package var httpListen = "127.0.0.1:7734"
+    package var maximumHTTPBodyBytes = 4_194_304
+    package var httpAPI = true
 
     /// 0: one worker for each core.
     package var workerCount = 0

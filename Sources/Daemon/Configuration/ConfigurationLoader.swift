@@ -123,9 +123,14 @@ package struct LoadedConfiguration: Sendable {
             guard let setting = Setting.all.first(where: { $0.key == key && key != "config" }) else {
                 throw Self.unknown(key, origin: path, among: Setting.all.map(\.key))
             }
-            let text = setting.isText ? value.string : value.int.map { String($0) }
+            let text: String? =
+                switch setting.written {
+                case .string: value.string
+                case .number: value.int.map { String($0) }
+                case .truth: value.bool.map { String($0) }
+                }
             guard let text else {
-                let reason = setting.isText ? "must be a string" : "must be a whole number"
+                let reason = "must be \(setting.written.rawValue)"
                 throw .badValue(key: key, origin: path, value: value.debugDescription, reason: reason)
             }
             try set(setting, to: text, origin: path)

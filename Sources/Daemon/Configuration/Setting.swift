@@ -11,6 +11,7 @@ package struct Setting: Sendable {
         /// A number written in octal, as file modes are.
         case octal(any Field<Int>, ClosedRange<Int>)
         case milliseconds(any Field<Duration>, ClosedRange<Int>)
+        case truth(any Field<Bool>)
     }
 
     /// Dotted name in the file.
@@ -42,6 +43,7 @@ package struct Setting: Sendable {
         case .integer(let field, _): String(configuration[keyPath: field])
         case .octal(let field, _): "\"0" + String(configuration[keyPath: field], radix: 8) + "\""
         case .milliseconds(let field, _): String(configuration[keyPath: field].milliseconds)
+        case .truth(let field): String(configuration[keyPath: field])
         }
     }
 
@@ -78,15 +80,25 @@ package struct Setting: Sendable {
         case .milliseconds(let field, let range):
             guard let number = Int(text), range.contains(number) else { return Self.outside(range) }
             configuration[keyPath: field] = .milliseconds(number)
+        case .truth(let field):
+            guard let truth = Bool(text) else { return "must be true or false" }
+            configuration[keyPath: field] = truth
         }
         return nil
     }
 
-    /// True when the file must give a string, false when a whole number.
-    var isText: Bool {
+    /// What the file must give.
+    enum Written: String {
+        case string = "a string"
+        case number = "a whole number"
+        case truth = "true or false"
+    }
+
+    var written: Written {
         switch kind {
-        case .text, .choice, .octal: true
-        case .integer, .milliseconds: false
+        case .text, .choice, .octal: .string
+        case .integer, .milliseconds: .number
+        case .truth: .truth
         }
     }
 
@@ -126,7 +138,9 @@ extension Setting {
         Setting("listen.unix_mode", .octal(\.listenUnixMode, 0...0o777), "mode of the socket file"),
         Setting(
             "http.listen", flag: "--http", .text(\.httpListen),
-            "HTTP for livez, readyz, metrics; empty: off"),
+            "HTTP for livez, readyz, metrics and the APIs; empty: off"),
+        Setting("http.max_body_bytes", .integer(\.maximumHTTPBodyBytes, bytes), "larger bodies of HTTP requests are refused"),
+        Setting("http.api", .truth(\.httpAPI), "false: only livez, readyz, health, metrics over HTTP"),
         Setting(
             "workers.count", flag: "--workers", .integer(\.workerCount, 0...1_024),
             "worker threads; 0: one for each core"),
@@ -143,7 +157,7 @@ extension Setting {
             "rows x columns of a similarity matrix"),
         Setting(
             "limits.max_connections", flag: "--max-connections",
-            .integer(\.maximumConnections, 1...1_048_576), "open connections, HTTP included"),
+            .integer(\.maximumConnections, 1...1_048_576), "open connections for frames"),
         Setting(
             "limits.max_unauthenticated", .integer(\.maximumUnauthenticated, 1...1_048_576),
             "connections before HELLO; the oldest goes first"),

@@ -10,8 +10,10 @@ import Wire
 struct Methods: Sendable {
     private let configuration: Configuration
     private let engine: Engine
+    /// The name in answers.
     let modelName: String
     var generation: UInt64 { engine.generation }
+    var dimensions: Int { engine.dimensions }
     /// Of the model, or of the generation of a rule library.
     var digest: [UInt8] { engine.digest }
     private let workerCount: Int

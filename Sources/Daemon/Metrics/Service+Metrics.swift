@@ -1,6 +1,7 @@
 import Bytes
 import CPosix
 import Dispatch
+import Synchronization
 import Transport
 
 extension Service {
@@ -34,6 +35,9 @@ extension Service {
                 let before = counts[transport] ?? (0, 0)
                 counts[transport] = (before.connections + count.connections, before.streams + count.streams)
             }
+        }
+        counts[.http] = operations.withLock { server in
+            server.map { ($0.connections.openCount, $0.connections.busyCount) }
         }
         page.header("sae_connections", "gauge", "Connections open.")
         for transport in TransportName.allCases {

@@ -1,0 +1,446 @@
+import NIOCore
+import NIOHTTP1
+import Transport
+import Wire
+
+/// One connection of the HTTP port: requests one after the other, each answered on the spot or by the workers. Keeps
+/// the connection's times and what it holds of the daemon's memory. Everything happens on the port's event loop.
+final class HTTPConnection: ChannelInboundHandler {
+    typealias InboundIn = HTTPServerRequestPart
+    typealias OutboundOut = HTTPServerResponsePart
+
+    static let maximumHeadBytes = 16_384
+    static let maximumFieldCount = 64
+    /// So much of an answer is given to the kernel at once, and its progress seen.
+    private static let chunkBytes = 65_536
+
+    private enum Phase {
+        /// Between requests.
+        case idle
+        /// A head is coming in.
+        case head
+        case body(Upload)
+        case computing(HTTPExchange, Request)
+        case answering
+        /// The last answer is sent: what still comes in is dropped, for a second.
+        case closing
+    }
+
+    /// A body as it comes in.
+    private struct Upload {
+        let route: HTTPRoute
+        let arrival: UInt64
+        let deadline: UInt64
+    }
+
+    let id: UInt64
+    private let service: Service
+    private let connections: HTTPConnections
+    private let queue = RequestQueue()
+    private var context: ChannelHandlerContext?
+    private var phase = Phase.idle
+    /// When the phase began, or an answer last moved on.
+    private(set) var since = monotonicNanoseconds()
+    private var closeReason = "eof"
+
+    /// Of the request under way.
+    private var head = HTTPRequestHead(version: .http1_1, method: .GET, uri: "/")
+    private var family = HTTPRoute.Family.plain
+    private var closesAfterwards = false
+    private var isCounted = false
+    private var deadlineTimer: Scheduled<Void>?
+    private var body: [UInt8] = []
+    /// Bytes accounted for: the body as it comes in, then what the request holds.
+    private var heldBytes = 0
+    private var output: [SendBuffer] = []
+    private var outputOffset = 0
+    private var unsentWrites = 0
+    private var isPumping = false
+
+    init(_ service: Service, _ connections: HTTPConnections) {
+        self.service = service
+        self.connections = connections
+        id = service.nextConnectionID()
+    }
+
+    var isIdle: Bool { if case .idle = phase { true } else { false } }
+
+    func handlerAdded(context: ChannelHandlerContext) { self.context = context }
+    func handlerRemoved(context: ChannelHandlerContext) { self.context = nil }
+
+    func channelActive(context: ChannelHandlerContext) {
+        service.httpConnectionOpened(id)
+        connections.add(self)
+        watch(context.channel)
+        context.fireChannelActive()
+    }
+
+    func channelInactive(context: ChannelHandlerContext) {
+        if case .computing(_, let request) = phase {
+            service.metrics.textsDropped[2].add(request.lengths.count)
+            abandon(request)
+            service.ended(request.method, .http, .cancelled, since: request.arrival)
+        }
+        enter(.closing)
+        release()
+        connections.remove(self)
+        service.httpConnectionClosed(id, reason: closeReason)
+        context.fireChannelInactive()
+    }
+
+    func received(_ count: Int) {
+        service.metrics.receivedBytes[TransportName.http.rawValue].add(count)
+        guard case .idle = phase else { return }
+        forgetHead()
+        enter(.head)
+    }
+
+    func sent(_ count: Int) { service.metrics.sentBytes[TransportName.http.rawValue].add(count) }
+
+    func channelRead(context: ChannelHandlerContext, data: NIOAny) {
+        switch (Self.unwrapInboundIn(data), phase) {
+        case (.head(let head), .idle), (.head(let head), .head): begin(head)
+        case (.body(let bytes), .body(let upload)): append(bytes, upload)
+        case (.end, .body(let upload)): call(upload)
+        default: break  // of a request that is answered already
+        }
+    }
+
+    func errorCaught(context: ChannelHandlerContext, error: any Error) {
+        guard let error = error as? HTTPParserError else { return close(reason: "reset") }
+        switch phase {
+        case .idle, .head: forgetHead()
+        case .body: break
+        case .computing, .answering, .closing: return close(reason: "bad_request")
+        }
+        service.metrics.protocolErrors["bad_request"].add()
+        closesAfterwards = true
+        if case .headerOverflow = error {
+            refuse(HTTPFailure(.requestHeaderFieldsTooLarge, "the head is too large"))
+        } else {
+            refuse(HTTPFailure(.badRequest, "this is not HTTP as RFC 9112 has it"))
+        }
+    }
+
+    func channelWritabilityChanged(context: ChannelHandlerContext) {
+        pump()
+        context.fireChannelWritabilityChanged()
+    }
+
+    func close(reason: String) {
+        closeReason = reason
+        context?.close(promise: nil)
+    }
+
+    /// The end of a drain.
+    func closeForDrain() {
+        closeReason = "draining"
+        switch phase {
+        case .computing(_, let request): fail(request, Failure(.unavailable, "the daemon stopped", retryAfter: 1_000))
+        case .answering, .closing: closesAfterwards = true
+        case .idle, .head, .body: close(reason: "draining")
+        }
+    }
+}
+
+/// From a head to a request.
+extension HTTPConnection {
+    /// What is known of the request before belongs to it alone.
+    private func forgetHead() {
+        head = HTTPRequestHead(version: .http1_1, method: .GET, uri: "/")
+        family = .plain
+    }
+
+    private func begin(_ head: HTTPRequestHead) {
+        self.head = head
+        closesAfterwards = !head.isKeepAlive
+        let parts = head.uri.split(separator: "?", maxSplits: 1, omittingEmptySubsequences: false)
+        let path = parts.first.map(String.init) ?? head.uri
+        let found = HTTPRoute(rawValue: path).flatMap { $0.isAPI && !service.configuration.httpAPI ? nil : $0 }
+        family = found?.family ?? HTTPRoute.Family(ofPath: path)
+        let now = monotonicNanoseconds()
+        do throws(HTTPFailure) {
+            guard let route = found else { throw HTTPFailure(Failure(.notFound, "no such path")) }
+            guard route.takes(head.method) else {
+                var failure = HTTPFailure(.methodNotAllowed, "only \(route.allowed)")
+                failure.allow = route.allowed
+                throw failure
+            }
+            guard route.takesBody else {
+                guard !hasBody else { throw HTTPFailure(.payloadTooLarge, "this route takes no body") }
+                let isVerbose = parts.count > 1 && parts[1].split(separator: "&").contains("verbose")
+                send(service.reply(to: route, isVerbose: isVerbose))
+                if route.isAPI { service.ended(.info, .http, .ok, since: now) }
+                return
+            }
+            try checkBody()
+            let time = try timeout()
+            enter(.body(Upload(route: route, arrival: now, deadline: now + time.nanoseconds)))
+            if head.headers[canonicalForm: "expect"].contains("100-continue") {
+                context?.writeAndFlush(
+                    Self.wrapOutboundOut(.head(HTTPResponseHead(version: .http1_1, status: .continue))), promise: nil)
+            }
+        } catch {
+            if found?.takesBody ?? false { service.ended(nil, .http, error.failure.code, since: now) }
+            refuse(error)
+        }
+    }
+
+    private var hasBody: Bool {
+        head.headers.contains(name: "transfer-encoding")
+            || head.headers.first(name: "content-length").map { $0 != "0" } ?? false
+    }
+
+    private func checkBody() throws(HTTPFailure) {
+        let type = head.headers.first(name: "content-type")?.split(separator: ";").first?.filter { $0 != " " }
+        guard type?.lowercased() == "application/json" else {
+            throw HTTPFailure(.unsupportedMediaType, "Content-Type must be application/json")
+        }
+        guard !head.headers.contains(name: "transfer-encoding"),
+            let length = head.headers.first(name: "content-length").flatMap(Int.init)
+        else { throw HTTPFailure(.lengthRequired, "Content-Length is needed, and Transfer-Encoding is not taken") }
+        let limit = service.configuration.maximumHTTPBodyBytes
+        guard length <= limit else {
+            throw HTTPFailure(.payloadTooLarge, "the body is over the limit", limit: "http.max_body_bytes", value: UInt64(limit))
+        }
+    }
+
+    /// What the client gives, or else the daemon's default.
+    private func timeout() throws(HTTPFailure) -> Duration {
+        let configuration = service.configuration
+        guard let text = head.headers.first(name: "x-sae-timeout-ms") else { return configuration.defaultTimeout }
+        guard let milliseconds = Int(text), 1...Int(Int32.max) ~= milliseconds else {
+            throw HTTPFailure(.badRequest, "X-Sae-Timeout-Ms must be a whole number of milliseconds")
+        }
+        return min(.milliseconds(milliseconds), configuration.maximumTimeout)
+    }
+
+    private var requestID: String? {
+        head.headers.first(name: "x-request-id").flatMap { id in
+            id.utf8.count <= 64 && id.utf8.allSatisfy { 0x21...0x7e ~= $0 } ? id : nil
+        }
+    }
+
+    private func append(_ bytes: ByteBuffer, _ upload: Upload) {
+        do throws(Failure) {
+            try service.admission.extend(by: bytes.readableBytes)
+            heldBytes += bytes.readableBytes
+            body.append(contentsOf: bytes.readableBytesView)
+        } catch {
+            service.refused(error, conn: id)
+            service.ended(nil, .http, error.code, since: upload.arrival)
+            refuse(HTTPFailure(error))
+        }
+    }
+
+    private func call(_ upload: Upload) {
+        defer { body = [] }
+        do throws(HTTPFailure) {
+            let wanted = try APIRequest(
+                upload.route, body, maximumTexts: service.configuration.maximumTextsPerRequest,
+                dimensions: service.methods.dimensions)
+            do throws(Failure) { try start(wanted, upload) } catch { throw HTTPFailure(error) }
+        } catch {
+            if error.failure.isRefused { service.refused(error.failure, conn: id) }
+            service.ended(upload.route.method, .http, error.failure.code, since: upload.arrival)
+            send(error.reply(family))
+        }
+    }
+
+    /// Past the gate that frames pass, to the workers.
+    private func start(_ wanted: APIRequest, _ upload: Upload) throws(Failure) {
+        guard let loop = context?.eventLoop else { return }
+        try service.admission.checkState()
+        let exchange = HTTPExchange(self, on: loop, service, requestID: requestID, shape: wanted.shape)
+        let arrived = Arrival(
+            call: wanted.call, time: upload.arrival, deadline: upload.deadline, renderedBytes: wanted.answerBytes)
+        let request = try service.methods.request(arrived, on: exchange)
+        let limit = service.configuration.maximumConnectionOutputBytes
+        guard request.answerBytes <= limit else {
+            throw Failure(
+                .invalidArgument, "the answer would be over the limit", limit: "limits.max_connection_output_bytes",
+                value: UInt64(limit))
+        }
+        let now = monotonicNanoseconds()
+        guard now < upload.deadline else { throw Failure(.deadlineExceeded, "the deadline has passed") }
+        try service.admission.reserve(
+            texts: request.lengths.count, pieces: request.estimatedPieceCount, answerBytes: request.answerBytes,
+            connectionBytes: 0, remaining: upload.deadline - now)
+        service.admission.account(request.heldBytes - request.answerBytes - heldBytes)
+        heldBytes = request.heldBytes
+        enter(.computing(exchange, request))
+        isCounted = true
+        connections.begin()
+        service.metrics.requestTexts.observe(request.lengths.count)
+        deadlineTimer = loop.assumeIsolated().scheduleTask(in: .nanoseconds(Int64(upload.deadline - now))) { [self] in
+            fail(request, Failure(.deadlineExceeded, "the deadline has passed"))
+        }
+        service.scheduler.add(request, to: queue)
+    }
+}
+
+/// From a request to its answer.
+extension HTTPConnection {
+    /// A worker says something of `request`.
+    func finish(_ exchange: HTTPExchange, _ request: Request, _ outcome: RequestOutcome) {
+        let extended = exchange.takeExtendedBytes()
+        if case .letGo = outcome { return service.admission.account(-request.heldBytes - extended) }
+        guard case .computing(let current, _) = phase, current === exchange else {
+            return service.admission.account(-extended)
+        }
+        heldBytes += extended
+        switch outcome {
+        case .answered(let buffers) where monotonicNanoseconds() < request.deadline:
+            deadlineTimer?.cancel()
+            service.answered(request)
+            send(HTTPReply(.ok, json: buffers))
+        case .failed(let failure): fail(request, failure)
+        case .answered, .letGo: fail(request, Failure(.deadlineExceeded, "the deadline has passed"))
+        }
+    }
+
+    /// Ends a request under way without its answer.
+    private func fail(_ request: Request, _ failure: Failure) {
+        guard case .computing(_, let current) = phase, current === request else { return }
+        if failure.code == .deadlineExceeded { service.metrics.textsDropped[0].add(request.lengths.count) }
+        abandon(request)
+        service.ended(request.method, .http, failure.code, since: request.arrival)
+        let isAboutTexts = failure.code == .invalidArgument
+        send(HTTPFailure(failure, parameter: isAboutTexts ? (family == .openAI ? "input" : "inputs") : nil).reply(family))
+    }
+
+    /// Takes a request out of the queue.
+    private func abandon(_ request: Request) {
+        deadlineTimer?.cancel()
+        // A worker that is still at it holds its memory, and says when it has let go.
+        if !service.scheduler.remove(request, from: queue) { heldBytes -= request.heldBytes }
+    }
+
+    private func release() {
+        deadlineTimer?.cancel()
+        deadlineTimer = nil
+        service.admission.account(-heldBytes)
+        heldBytes = 0
+        body = []
+        output = []
+        guard isCounted else { return }
+        isCounted = false
+        connections.end()
+        service.connectionIsQuiet()
+    }
+
+    /// Answers before the request is whole: then nothing more can come behind it.
+    private func refuse(_ failure: HTTPFailure) {
+        if hasBody { closesAfterwards = true }
+        send(failure.reply(family))
+    }
+
+    private func send(_ reply: HTTPReply) {
+        guard let context else { return }
+        if service.state != .serving { closesAfterwards = true }
+        var headers = HTTPHeaders(reply.fields)
+        headers.add(name: "content-type", value: reply.type)
+        headers.add(name: "content-length", value: String(reply.byteCount))
+        if let requestID { headers.add(name: "x-request-id", value: requestID) }
+        if closesAfterwards { headers.add(name: "connection", value: "close") }
+        enter(.answering)
+        output = head.method == .HEAD ? [] : reply.body
+        outputOffset = 0
+        write(.head(HTTPResponseHead(version: .http1_1, status: reply.status, headers: headers)), context)
+        pump()
+    }
+
+    /// Gives the kernel as much of the answer as it takes.
+    private func pump() {
+        guard case .answering = phase, !isPumping, let context else { return }
+        isPumping = true
+        repeat {
+            while context.channel.isWritable, let chunk = nextChunk(context) { write(.body(.byteBuffer(chunk)), context) }
+            context.flush()
+        } while !output.isEmpty && context.channel.isWritable
+        isPumping = false
+        endIfSent()
+    }
+
+    private func nextChunk(_ context: ChannelHandlerContext) -> ByteBuffer? {
+        guard let buffer = output.first else { return nil }
+        let bytes = UnsafeRawBufferPointer(buffer.body)
+        let end = min(outputOffset + Self.chunkBytes, bytes.count)
+        var chunk = context.channel.allocator.buffer(capacity: end - outputOffset)
+        chunk.writeBytes(UnsafeRawBufferPointer(rebasing: bytes[outputOffset..<end]))
+        outputOffset = end
+        if end == bytes.count {
+            output.removeFirst()
+            outputOffset = 0
+        }
+        return chunk
+    }
+
+    private func write(_ part: HTTPServerResponsePart, _ context: ChannelHandlerContext) {
+        let sent = context.eventLoop.makePromise(of: Void.self)
+        unsentWrites += 1
+        sent.futureResult.assumeIsolated().whenSuccess { [self] in
+            unsentWrites -= 1
+            since = monotonicNanoseconds()
+            endIfSent()
+        }
+        context.write(Self.wrapOutboundOut(part), promise: sent)
+    }
+
+    /// The answer is with the kernel: the next request may come.
+    private func endIfSent() {
+        guard case .answering = phase, !isPumping, output.isEmpty, unsentWrites == 0, let context else { return }
+        release()
+        enter(closesAfterwards ? .closing : .idle)
+        let closes = closesAfterwards
+        context.writeAndFlush(Self.wrapOutboundOut(.end(nil)), promise: nil)
+        // Writing first: a reset for what was not read would destroy the answer.
+        if closes { context.close(mode: .output, promise: nil) }
+    }
+}
+
+/// Times.
+extension HTTPConnection {
+    private func enter(_ phase: Phase) {
+        self.phase = phase
+        since = monotonicNanoseconds()
+    }
+
+    /// How long the phase may last: 10 s for a head and 60 s between two, or what the settings for frames and idle
+    /// connections allow if that is less.
+    private var allowed: UInt64 {
+        let configuration = service.configuration
+        let idle = configuration.idleTimeout.nanoseconds
+        return switch phase {
+        case .idle: min(60_000_000_000, idle == 0 ? .max : idle)
+        case .head: min(10_000_000_000, configuration.frameTimeout.nanoseconds)
+        case .body: configuration.frameTimeout.nanoseconds
+        case .computing: .max
+        case .answering: configuration.writeStall.nanoseconds
+        case .closing: 1_000_000_000
+        }
+    }
+
+    /// Looks at the time four times a second for as long as the connection lives.
+    private func watch(_ channel: any Channel) {
+        channel.eventLoop.assumeIsolated().scheduleTask(in: .milliseconds(250)) { [self] in
+            guard channel.isActive else { return }
+            checkTime()
+            watch(channel)
+        }
+    }
+
+    private func checkTime() {
+        guard monotonicNanoseconds() - since > allowed else { return }
+        switch phase {
+        case .body(let upload):
+            service.ended(upload.route.method, .http, .deadlineExceeded, since: upload.arrival)
+            refuse(HTTPFailure(.requestTimeout, "the body did not come in time", limit: "limits.frame_timeout_ms"))
+        case .answering:
+            service.slowReader(id, peer: "http")
+            close(reason: "slow_reader")
+        case .idle, .head: close(reason: "idle")
+        case .computing, .closing: close(reason: closeReason)
+        }
+    }
+}

@@ -1,0 +1,134 @@
+import Glibc
+import NIOCore
+import NIOHTTP1
+import NIOPosix
+import Synchronization
+import Transport
+
+/// The HTTP port: `/livez`, `/metrics` and the like for machines that look after the daemon, and the routes of two
+/// widespread APIs for clients that embed. One event loop serves it; computing is the workers'.
+final class HTTPServer: Sendable {
+    let endpoint: Endpoint
+    let connections: HTTPConnections
+    private let group: MultiThreadedEventLoopGroup
+    private let channel: any Channel
+
+    /// Opens the port; nil when it is off.
+    init?(_ configuration: Configuration, activated: Int32?, service: Service) throws {
+        let wanted = try configuration.httpEndpoint()
+        guard wanted != nil || activated != nil else { return nil }
+        let group = MultiThreadedEventLoopGroup(numberOfThreads: 1)
+        let connections = HTTPConnections()
+        let bootstrap = ServerBootstrap(group: group)
+            .serverChannelOption(.backlog, value: 64)
+            .serverChannelOption(.socketOption(.so_reuseaddr), value: 1)
+            .childChannelOption(.maxMessagesPerRead, value: 1)
+            .childChannelOption(.tcpOption(.tcp_nodelay), value: 1)
+            .childChannelInitializer { [weak service] channel in
+                channel.eventLoop.makeCompletedFuture {
+                    guard let service else { return channel.close(promise: nil) }
+                    try Self.configure(channel, service, connections)
+                }
+            }
+        do {
+            if let activated {
+                channel = try bootstrap.withBoundSocket(activated).wait()
+            } else if case .tcp(let host, let port)? = wanted {
+                channel = try bootstrap.bind(host: host, port: Int(port)).wait()
+            } else {
+                return nil
+            }
+        } catch {
+            try? group.syncShutdownGracefully()
+            let name = wanted?.description ?? "the activated HTTP socket"
+            if let error = error as? IOError, error.errnoCode == EADDRINUSE { throw TransportError.addressInUse(name) }
+            throw TransportError.system(
+                operation: "listen on", endpoint: name, errno: (error as? IOError)?.errnoCode ?? EIO)
+        }
+        self.group = group
+        self.connections = connections
+        let address = channel.localAddress
+        endpoint = .tcp(host: address?.ipAddress ?? "localhost", port: UInt16(address?.port ?? 0))
+    }
+
+    /// The end of a drain: what is under way gets UNAVAILABLE, and idle connections close.
+    func closeConnections() {
+        let connections = connections
+        channel.eventLoop.execute { connections.closeForDrain() }
+    }
+
+    func close() {
+        try? channel.close().wait()
+        try? group.syncShutdownGracefully()
+    }
+
+    private static func configure(_ channel: any Channel, _ service: Service, _ connections: HTTPConnections) throws {
+        let connection = HTTPConnection(service, connections)
+        var limits = NIOHTTPDecoderLimitConfiguration()
+        limits.maxHeaderFieldSize = HTTPConnection.maximumHeadBytes
+        limits.maxHeaderListSize = HTTPConnection.maximumHeadBytes
+        limits.maxHeaderFieldCount = HTTPConnection.maximumFieldCount
+        let pipeline = channel.pipeline.syncOperations
+        try pipeline.addHandler(HTTPByteTap(connection))
+        // The connection answers errors itself: some are 431.
+        try pipeline.configureHTTPServerPipeline(
+            withErrorHandling: false, withEncoderConfiguration: .init(), withDecoderLimitConfiguration: limits)
+        try pipeline.addHandler(connection)
+    }
+}
+
+/// The open connections of the port, which has its own bound: whoever looks after a daemon full of other connections
+/// still finds it alive.
+///
+/// Safe as `Sendable`: the list is touched on the port's event loop only, and the numbers are atomic.
+final class HTTPConnections: @unchecked Sendable {
+    static let maximum = 1_024
+
+    private var all: [ObjectIdentifier: HTTPConnection] = [:]
+    private let open = Atomic<Int>(0)
+    private let busy = Atomic<Int>(0)
+
+    var openCount: Int { open.load(ordering: .relaxed) }
+    /// Requests that wait for workers, or whose answers are not all sent.
+    var busyCount: Int { busy.load(ordering: .acquiring) }
+
+    /// One more; over the bound the one that has been idle for longest goes, which may be the new one.
+    func add(_ connection: HTTPConnection) {
+        all[ObjectIdentifier(connection)] = connection
+        open.store(all.count, ordering: .relaxed)
+        guard all.count > Self.maximum else { return }
+        all.values.filter(\.isIdle).min { $0.since < $1.since }?.close(reason: "evicted")
+    }
+
+    func remove(_ connection: HTTPConnection) {
+        all[ObjectIdentifier(connection)] = nil
+        open.store(all.count, ordering: .relaxed)
+    }
+
+    func begin() { busy.wrappingAdd(1, ordering: .acquiringAndReleasing) }
+    func end() { busy.wrappingSubtract(1, ordering: .acquiringAndReleasing) }
+
+    func closeForDrain() {
+        for connection in Array(all.values) { connection.closeForDrain() }
+    }
+}
+
+/// Sits before the parser: tells the connection of bytes, which it counts and whose times it keeps.
+final class HTTPByteTap: ChannelDuplexHandler {
+    typealias InboundIn = ByteBuffer
+    typealias OutboundIn = IOData
+
+    private let connection: HTTPConnection
+
+    init(_ connection: HTTPConnection) { self.connection = connection }
+
+    func channelRead(context: ChannelHandlerContext, data: NIOAny) {
+        connection.received(Self.unwrapInboundIn(data).readableBytes)
+        context.fireChannelRead(data)
+    }
+
+    func write(context: ChannelHandlerContext, data: NIOAny, promise: EventLoopPromise<Void>?) {
+        connection.sent(Self.unwrapOutboundIn(data).readableBytes)
+        context.write(data, promise: promise)
+    }
+}
