@@ -225,6 +225,12 @@ class Client:
         self.hello = decode("Hello", message)
         self.crc = bool(int(self.hello.get("features", "0")) & int(crc))
 
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.socket.close()
+
     def exactly(self, count):
         data = bytearray()
         while len(data) < count:

@@ -49,6 +49,8 @@ if [ -f proto-spec/client.py ]; then
     check "golden frames (proto-spec/client.py)" python3 proto-spec/client.py --check-vectors
 fi
 
+check "Python client and HTTP (scripts/test-python.sh)" scripts/test-python.sh
+
 say "tests"
 log=$(mktemp)
 trap 'rm -f "$log"' EXIT

@@ -11,8 +11,6 @@ final class HTTPConnection: ChannelInboundHandler {
 
     static let maximumHeadBytes = 16_384
     static let maximumFieldCount = 64
-    /// So much of an answer is given to the kernel at once, and its progress seen.
-    private static let chunkBytes = 65_536
 
     private enum Phase {
         /// Between requests.
@@ -52,10 +50,8 @@ final class HTTPConnection: ChannelInboundHandler {
     private var body: [UInt8] = []
     /// Bytes accounted for: the body as it comes in, then what the request holds.
     private var heldBytes = 0
-    private var output: [SendBuffer] = []
-    private var outputOffset = 0
-    private var unsentWrites = 0
-    private var isPumping = false
+    private lazy var output = HTTPOutput(
+        onProgress: { [weak self] in self?.since = monotonicNanoseconds() }, onSent: { [weak self] in self?.answerIsSent() })
 
     init(_ service: Service, _ connections: HTTPConnections) {
         self.service = service
@@ -82,6 +78,7 @@ final class HTTPConnection: ChannelInboundHandler {
             service.ended(request.method, .http, .cancelled, since: request.arrival)
         }
         enter(.closing)
+        output.drop()
         release()
         connections.remove(self)
         service.httpConnectionClosed(id, reason: closeReason)
@@ -123,7 +120,7 @@ final class HTTPConnection: ChannelInboundHandler {
     }
 
     func channelWritabilityChanged(context: ChannelHandlerContext) {
-        pump()
+        output.pump(context)
         context.fireChannelWritabilityChanged()
     }
 
@@ -322,7 +319,6 @@ extension HTTPConnection {
         service.admission.account(-heldBytes)
         heldBytes = 0
         body = []
-        output = []
         guard isCounted else { return }
         isCounted = false
         connections.end()
@@ -344,52 +340,13 @@ extension HTTPConnection {
         if let requestID { headers.add(name: "x-request-id", value: requestID) }
         if closesAfterwards { headers.add(name: "connection", value: "close") }
         enter(.answering)
-        output = head.method == .HEAD ? [] : reply.body
-        outputOffset = 0
-        write(.head(HTTPResponseHead(version: .http1_1, status: reply.status, headers: headers)), context)
-        pump()
-    }
-
-    /// Gives the kernel as much of the answer as it takes.
-    private func pump() {
-        guard case .answering = phase, !isPumping, let context else { return }
-        isPumping = true
-        repeat {
-            while context.channel.isWritable, let chunk = nextChunk(context) { write(.body(.byteBuffer(chunk)), context) }
-            context.flush()
-        } while !output.isEmpty && context.channel.isWritable
-        isPumping = false
-        endIfSent()
-    }
-
-    private func nextChunk(_ context: ChannelHandlerContext) -> ByteBuffer? {
-        guard let buffer = output.first else { return nil }
-        let bytes = UnsafeRawBufferPointer(buffer.body)
-        let end = min(outputOffset + Self.chunkBytes, bytes.count)
-        var chunk = context.channel.allocator.buffer(capacity: end - outputOffset)
-        chunk.writeBytes(UnsafeRawBufferPointer(rebasing: bytes[outputOffset..<end]))
-        outputOffset = end
-        if end == bytes.count {
-            output.removeFirst()
-            outputOffset = 0
-        }
-        return chunk
-    }
-
-    private func write(_ part: HTTPServerResponsePart, _ context: ChannelHandlerContext) {
-        let sent = context.eventLoop.makePromise(of: Void.self)
-        unsentWrites += 1
-        sent.futureResult.assumeIsolated().whenSuccess { [self] in
-            unsentWrites -= 1
-            since = monotonicNanoseconds()
-            endIfSent()
-        }
-        context.write(Self.wrapOutboundOut(part), promise: sent)
+        let answer = HTTPResponseHead(version: .http1_1, status: reply.status, headers: headers)
+        output.start(answer, head.method == .HEAD ? [] : reply.body, context)
     }
 
     /// The answer is with the kernel: the next request may come.
-    private func endIfSent() {
-        guard case .answering = phase, !isPumping, output.isEmpty, unsentWrites == 0, let context else { return }
+    private func answerIsSent() {
+        guard case .answering = phase, let context else { return }
         release()
         enter(closesAfterwards ? .closing : .idle)
         let closes = closesAfterwards

@@ -1,0 +1,204 @@
+"""The client for asyncio."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import time
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+import numpy as np
+
+from ._link import Endpoint
+from ._pool import Pool
+from ._portions import MALFORMED, Part, Portion, concurrency, part, portions, whole
+from ._types import Embeddings, Encoding, Info, RowError, SAEError, Similarities, TokenizedText
+from ._wire import EMBED, HEALTH_CHECK, INFO, SIMILARITY, TOKENIZE, Fields, Frame, Message, WireError, row_errors
+
+#: The daemon's own default.
+DEFAULT_ENDPOINT = "tcp://127.0.0.1:7733"
+
+Text = str | bytes
+
+
+def encoded(texts: Iterable[Text]) -> list[bytes]:
+    """Texts as the bytes that travel: any bytes are legal."""
+    if isinstance(texts, (str, bytes)):
+        raise TypeError("texts must be a list of texts, not one text")
+    return [text if isinstance(text, bytes) else text.encode("utf-8", "surrogatepass") for text in texts]
+
+
+def token(file: str | os.PathLike[str] | None) -> str:
+    """The secret in `file`, or in the one that SAE_CLIENT_TOKEN_FILE names. It is never an argument or a variable."""
+    path = file or os.environ.get("SAE_CLIENT_TOKEN_FILE")
+    return Path(path).read_text(encoding="utf-8").strip() if path else ""
+
+
+class AsyncClient:
+    """A pool of connections to one daemon, for one event loop.
+
+    Connects with the first call, and again after a loss. Every call has a deadline (`timeout`, in seconds), over all
+    attempts; a cancelled task cancels its request at the daemon. Calls raise `SAEError`.
+
+    >>> async with AsyncClient("unix:/run/sae/sae.sock") as client:
+    ...     answer = await client.embed(["A cat sat on the mat."])
+    """
+
+    def __init__(
+        self,
+        endpoint: str | None = None,
+        *,
+        token_file: str | os.PathLike[str] | None = None,
+        pool: int = 4,
+    ) -> None:
+        """`endpoint`: tcp://HOST:PORT or unix:PATH; else SAE_CLIENT_CONNECT, else the daemon's own default."""
+        address = endpoint or os.environ.get("SAE_CLIENT_CONNECT") or DEFAULT_ENDPOINT
+        self._pool = Pool(Endpoint.parse(address), token(token_file), pool)
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Closes the connections; calls under way fail."""
+        self._pool.close()
+
+    async def embed(
+        self,
+        texts: Iterable[Text],
+        *,
+        encoding: Encoding = Encoding.F32,
+        dimensions: int = 0,
+        truncate: bool = False,
+        temperature: float = 0.0,
+        if_generation: int = 0,
+        want_pieces: bool = False,
+        strict: bool = False,
+        timeout: float = 10.0,
+    ) -> Embeddings:
+        """The vectors of any number of texts, in order; what one request cannot carry is split by the daemon's limits.
+
+        `dimensions`: the leading ones, normalised again; 0 = all. `truncate`: cut an over-long text instead of a row error.
+        `temperature`: 0.25 to 16, 0 = the model's own. `if_generation`: only this one may answer. A text without a vector
+        is a value in `errors` and a zero row; with `strict` the first one is raised.
+        """
+        deadline = time.monotonic() + timeout
+        data = encoded(texts)
+        limits = (await self._pool.link(deadline)).server.limits
+        cut = list(portions(data, limits, encoding, dimensions))
+        gate = asyncio.Semaphore(concurrency(cut, limits, encoding, dimensions))
+
+        async def one(portion: Portion) -> Part | None:
+            if portion.is_too_long:
+                return None
+            chunk = data[portion.first : portion.end]
+            message = (
+                Fields()
+                .packed(1, map(len, chunk))
+                .number(2, encoding)
+                .number(3, dimensions)
+                .number(4, truncate)
+                .fixed64(5, if_generation)
+                .number(6, want_pieces)
+                .float32(7, temperature)
+            )
+            async with gate:
+                answer = await self._call(EMBED, message, chunk, deadline)
+            return part(portion, answer, encoding)
+
+        if len(cut) == 1:
+            parts = [await one(cut[0])]
+        else:
+            try:
+                async with asyncio.TaskGroup() as group:
+                    tasks = [group.create_task(one(portion)) for portion in cut]
+            except BaseExceptionGroup as failures:
+                raise failures.exceptions[0] from None
+            parts = [task.result() for task in tasks]
+        answer = whole(cut, parts, encoding, want_pieces=want_pieces)
+        if strict and answer.errors:
+            _raise(answer.errors[0])
+        return answer
+
+    async def similarity(
+        self,
+        left: Sequence[Text],
+        right: Sequence[Text] | None = None,
+        *,
+        dimensions: int = 0,
+        truncate: bool = False,
+        if_generation: int = 0,
+        timeout: float = 10.0,
+    ) -> Similarities:
+        """The cosines of each left text with each right one, or of all texts with all."""
+        data = encoded(left) + ([] if right is None else encoded(right))
+        message = (
+            Fields()
+            .packed(1, map(len, data))
+            .number(2, 0 if right is None else len(left))
+            .number(3, dimensions)
+            .number(4, truncate)
+            .fixed64(5, if_generation)
+        )
+        answer = await self._call(SIMILARITY, message, data, time.monotonic() + timeout)
+        fields = Message(answer.message)
+        rows, columns = fields.number(1), fields.number(2)
+        if len(answer.attachment) != 4 * rows * columns:
+            raise MALFORMED
+        return Similarities(np.frombuffer(answer.attachment, dtype="<f4").reshape(rows, columns), fields.number(3))
+
+    async def tokenize(self, texts: Iterable[Text], *, timeout: float = 10.0) -> list[TokenizedText]:
+        """The pieces of each text."""
+        data = encoded(texts)
+        message = Fields().packed(1, map(len, data)).number(2, 1).number(3, 1)
+        answer = await self._call(TOKENIZE, message, data, time.monotonic() + timeout)
+        fields = Message(answer.message)
+        errors = {error.index: error for error in row_errors(fields.every(2))}
+        if len(fields.every(1)) != len(data):
+            raise MALFORMED
+        out = []
+        for index, inner in enumerate(map(Message, fields.every(1))):
+            spans = tuple(zip(inner.numbers(3), inner.numbers(4), strict=True))
+            out.append(TokenizedText(inner.numbers(1), inner.every(2), spans, errors.get(index)))
+        return out
+
+    async def info(self, *, timeout: float = 10.0) -> Info:
+        """What the daemon is and accepts."""
+        fields = Message((await self._call(INFO, Fields(), [], time.monotonic() + timeout)).message)
+        return Info(
+            server=fields.text(1),
+            model=fields.text(2),
+            generation=fields.number(3),
+            generation_digest=fields.data(4),
+            dimensions=fields.number(5),
+            vocabulary=fields.number(6),
+            scorer=fields.text(8),
+            device=fields.text(9),
+            workers=fields.number(10),
+            uptime_seconds=fields.number(11) / 1_000,
+            state=fields.text(12),
+            limits=fields.table(13),
+        )
+
+    async def health(self, service: str = "", *, timeout: float = 10.0) -> bool:
+        """True when `service` ("" or "sae.v1.Embedding") serves; NOT_FOUND is raised for one that nobody knows."""
+        message = Fields().data(1, service.encode())
+        answer = await self._call(HEALTH_CHECK, message, [], time.monotonic() + timeout)
+        return Message(answer.message).number(1) == 1
+
+    async def _call(self, method: int, message: Fields, texts: Sequence[bytes], deadline: float) -> Frame:
+        try:
+            return await self._pool.call(method, message.encoded(), b"".join(texts), deadline)
+        except WireError:
+            raise MALFORMED from None
+
+
+def _raise(error: RowError) -> None:
+    raise SAEError(error.code, f"text {error.index}: {error.message}", limit=error.limit)

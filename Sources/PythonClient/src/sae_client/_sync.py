@@ -1,0 +1,134 @@
+"""The client for threads."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import threading
+from collections.abc import Coroutine, Iterable, Sequence
+from types import TracebackType
+from typing import Any, Self, TypeVar
+
+from ._aio import AsyncClient, Text
+from ._types import Embeddings, Encoding, Info, SAEError, Similarities, Status, TokenizedText
+
+Result = TypeVar("Result")
+
+
+class Client:
+    """As `AsyncClient`, for any number of threads: one thread of its own does the I/O of all of them.
+
+    >>> with Client("unix:/run/sae/sae.sock") as client:
+    ...     vectors = client.embed(["A cat sat on the mat."]).vectors
+    """
+
+    def __init__(
+        self,
+        endpoint: str | None = None,
+        *,
+        token_file: str | os.PathLike[str] | None = None,
+        pool: int = 4,
+    ) -> None:
+        self._client = AsyncClient(endpoint, token_file=token_file, pool=pool)
+        self._process = os.getpid()
+        self._loop = asyncio.new_event_loop()
+        self._thread = threading.Thread(target=self._loop.run_forever, name="sae-client", daemon=True)
+        self._thread.start()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Closes the connections; calls under way fail."""
+        if self._loop.is_closed() or self._process != os.getpid():
+            return
+        asyncio.run_coroutine_threadsafe(self._end(), self._loop).result()
+        self._loop.call_soon_threadsafe(self._loop.stop)
+        self._thread.join()
+        self._loop.close()
+
+    def embed(
+        self,
+        texts: Iterable[Text],
+        *,
+        encoding: Encoding = Encoding.F32,
+        dimensions: int = 0,
+        truncate: bool = False,
+        temperature: float = 0.0,
+        if_generation: int = 0,
+        want_pieces: bool = False,
+        strict: bool = False,
+        timeout: float = 10.0,
+    ) -> Embeddings:
+        """See `AsyncClient.embed`."""
+        return self._run(
+            self._client.embed(
+                texts,
+                encoding=encoding,
+                dimensions=dimensions,
+                truncate=truncate,
+                temperature=temperature,
+                if_generation=if_generation,
+                want_pieces=want_pieces,
+                strict=strict,
+                timeout=timeout,
+            )
+        )
+
+    def similarity(
+        self,
+        left: Sequence[Text],
+        right: Sequence[Text] | None = None,
+        *,
+        dimensions: int = 0,
+        truncate: bool = False,
+        if_generation: int = 0,
+        timeout: float = 10.0,
+    ) -> Similarities:
+        """See `AsyncClient.similarity`."""
+        return self._run(
+            self._client.similarity(
+                left,
+                right,
+                dimensions=dimensions,
+                truncate=truncate,
+                if_generation=if_generation,
+                timeout=timeout,
+            )
+        )
+
+    def tokenize(self, texts: Iterable[Text], *, timeout: float = 10.0) -> list[TokenizedText]:
+        """See `AsyncClient.tokenize`."""
+        return self._run(self._client.tokenize(texts, timeout=timeout))
+
+    def info(self, *, timeout: float = 10.0) -> Info:
+        """See `AsyncClient.info`."""
+        return self._run(self._client.info(timeout=timeout))
+
+    def health(self, service: str = "", *, timeout: float = 10.0) -> bool:
+        """See `AsyncClient.health`."""
+        return self._run(self._client.health(service, timeout=timeout))
+
+    def _run(self, call: Coroutine[Any, Any, Result]) -> Result:
+        if self._loop.is_closed() or self._process != os.getpid():
+            call.close()
+            reason = "the client is closed" if self._loop.is_closed() else "a fork needs a client of its own"
+            raise SAEError(Status.CANCELLED, reason)
+        task = asyncio.run_coroutine_threadsafe(call, self._loop)
+        try:
+            return task.result()
+        except BaseException:
+            task.cancel()  # an interrupt: the daemon is told, too
+            raise
+
+    async def _end(self) -> None:
+        self._client.close()
+        others = asyncio.all_tasks() - {asyncio.current_task()}
+        for other in others:
+            other.cancel()
+        await asyncio.gather(*others, return_exceptions=True)
