@@ -36,4 +36,4 @@ $python -m pip install --quiet --disable-pip-version-check --no-build-isolation 
 say "types"
 (cd Sources/PythonClient && ../../$python -m mypy --strict --cache-dir "../../$folder/mypy" src)
 say "tests"
-TEST_SAE=$PWD/$sae PYTHONDONTWRITEBYTECODE=1 $python -W error::ResourceWarning -m unittest discover -s Tests/Python -t Tests/Python
+TEST_SAE=$PWD/$sae PYTHONDONTWRITEBYTECODE=1 $python -m unittest discover -s Tests/Python -t Tests/Python
