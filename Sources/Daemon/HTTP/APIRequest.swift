@@ -20,8 +20,8 @@ struct APIRequest {
         header.messageLength = UInt32(message.count)
         header.payloadLength = UInt32(message.count + texts.count)
         return Call(
-            stream: 0, method: method, timeoutMicroseconds: 0, frame: Frame(header: header, payload: message + texts),
-            usesCRC: false)
+            stream: 0, method: method, timeoutMicroseconds: 0,
+            frame: Frame(header: header, message: message, attachment: texts), usesCRC: false)
     }
 
     /// Reads the body of `route`.
