@@ -222,16 +222,15 @@ struct EmbeddingAPITests {
             PressureTests.slowDown(&$0)
             $0.maximumHTTPBodyBytes = 16_777_216
         }
-        // Seconds of work, of which next to nothing is done.
-        let slow = PressureTests.slowTexts(2_000, bytes: 5_000).map { String(decoding: $0, as: UTF8.self) }
+        let slow = PressureTests.slowWork.map { String(decoding: $0, as: UTF8.self) }
         let body = "{\"inputs\":\(try json(slow))}"
         for count in 1...2 {
             let peer = try peer(fixture)
             try await peer.send(HTTPPeer.request("POST", "/embed", body))
-            #expect(await eventually(30) { fixture.metric("sae_request_texts_count") == Double(count) })
+            #expect(await eventually(60) { fixture.metric("sae_request_texts_count") == Double(count) })
             withExtendedLifetime(peer) {}
         }
-        #expect(await eventually(30) { fixture.metric("sae_texts_dropped_total{reason=\"disconnect\"}") == 4_000 })
+        #expect(await eventually(30) { fixture.metric("sae_texts_dropped_total{reason=\"disconnect\"}") == 2_000 })
         #expect(await eventually(30) { fixture.metric("sae_buffer_bytes") == 0 && fixture.metric("sae_queue_texts") == 0 })
         #expect(await eventually { fixture.metric("sae_connections{transport=\"http\"}") == 0 })
         #expect(fixture.metric("sae_requests_total{method=\"Embed\",transport=\"http\",code=\"CANCELLED\"}") == 2)

@@ -31,7 +31,7 @@ extension Service {
         var json = JSONWriter()
         json.object {
             $0.value("model_id", methods.modelName)
-            $0.value("model_sha", methods.digest)
+            $0.value("model_sha", hexadecimal(methods.digest))
             $0.value("model_dtype", "int8")
             $0.object("model_type") { $0.object("embedding") { $0.value("pooling", "sae") } }
             $0.value("max_concurrent_requests", HTTPConnections.maximum)
