@@ -157,6 +157,7 @@ extension HTTPConnection {
         family = found?.family ?? HTTPRoute.Family(ofPath: path)
         let now = monotonicNanoseconds()
         do throws(HTTPFailure) {
+            try checkHost()
             guard let route = found else { throw HTTPFailure(Failure(.notFound, "no such path")) }
             guard route.takes(head.method) else {
                 var failure = HTTPFailure(.methodNotAllowed, "only \(route.allowed)")
@@ -180,6 +181,23 @@ extension HTTPConnection {
         } catch {
             if found?.takesBody ?? false { service.ended(nil, .http, error.failure.code, since: now) }
             refuse(error)
+        }
+    }
+
+    /// Without tokens only this machine's own names are served, so that no page in a browser reaches the daemon by a name of
+    /// its own that leads here (DNS rebinding); HTTP/1.1 needs the field, once.
+    private func checkHost() throws(HTTPFailure) {
+        let hosts = head.headers["host"]
+        guard hosts.count == 1 || (hosts.isEmpty && head.version == .http1_0) else {
+            closesAfterwards = true
+            throw HTTPFailure(.badRequest, "one Host is needed")
+        }
+        guard let host = hosts.first else { return }
+        // Any port will do: the name alone is what a browser cannot forge.
+        let endpoint = (try? Endpoint.tcp(parsing: host)) ?? (try? Endpoint.tcp(parsing: "\(host):80"))
+        guard endpoint?.isLoopback == true else {
+            closesAfterwards = true
+            throw HTTPFailure(Failure(.permissionDenied, "only by the names of this machine's loopback"))
         }
     }
 
