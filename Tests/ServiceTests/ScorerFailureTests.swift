@@ -42,7 +42,9 @@ import Testing
         #expect(answer.errors.isEmpty)
         #expect(answer.generation == fixture.engine.generation)
         #expect(answer.generation != opening)
-        #expect(answer.vectors.map(\.bitPattern) == fixture.vectors(texts).vectors.map(\.bitPattern))
+        // As one truth: describing how a million numbers differ takes hours.
+        let areSame = answer.vectors.map(\.bitPattern) == fixture.vectors(texts).vectors.map(\.bitPattern)
+        #expect(areSame)
         // What the device had computed was computed again.
         #expect(fixture.metric("sae_pieces_total") > Double(answer.pieceCounts.reduce(0, +)))
         await expectOneFallback(fixture)
