@@ -29,7 +29,7 @@ import Testing
         let script = """
             $SAE serve --model \(try TinyModel.write(in: folder)) --unix F/s --listen '' --http '' --drain-lame-duck-ms 0 2>F/log &
             for loop in "" "--rate 50,100"; do
-                $SAE bench F/texts --connect unix:F/s --wait 30 --connections 2 --batch 4 --seconds 0.5 $loop || result=1
+                $SAE bench F/texts --connect unix:F/s --wait 30 --connections 2 --batch 4 --seconds 0.5 $loop || { result=1; cat F/log >&2; }
             done
             kill $!; wait $!; exit $result
             """
@@ -38,7 +38,7 @@ import Testing
         let rows = try run.output.split(separator: "\n").map {
             try JSONSerialization.jsonObject(with: Data($0.utf8)) as? [String: Any] ?? [:]
         }
-        #expect(rows.map { $0["loop"] as? String } == ["closed", "open", "open"])
+        try #require(rows.map { $0["loop"] as? String } == ["closed", "open", "open"])
         #expect(rows.map { $0["rate"] as? Int } == [nil, 50, 100])
         let ended = rows.map { row in ["requests", "refused", "late", "failed", "unsent"].reduce(0) { $0 + (row[$1] as? Int ?? 0) } }
         #expect(ended[0] > 0 && ended[1...] == [25, 50])
