@@ -42,10 +42,12 @@ func testOneInput(_ bytes: UnsafePointer<UInt8>?, _ size: Int) -> Int32 {
 
 private func check(_ rules: RuleSet) {
     do throws(RuleError) {
-        precondition(try RuleSet(canonicalBytes: rules.canonicalBytes) == rules, "bytes do not come back")
+        let again = try RuleSet(canonicalBytes: rules.canonicalBytes)
+        precondition(again == rules, "bytes do not come back")
         if rules.vocabularyCount == names.count {
             let text = RuleSyntax.print(rules, names: names)
-            precondition(try RuleSyntax.parse(text, names: names) == rules, "text does not come back")
+            let parsed = try RuleSyntax.parse(text, names: names)
+            precondition(parsed == rules, "text does not come back")
         }
     } catch { preconditionFailure("what was accepted is refused: \(error)") }
     var stream = ProgramStream()
