@@ -88,16 +88,17 @@ perturb rare2 "$teacher/texts-more.txt.gz" --count 300000 --rare
 perturb held "$teacher/texts.txt.gz" --count 8000 --of-held-out
 
 written=(--also "$cache/rest.txt" "$cache/rest.npy" "$teacher/texts-more.txt.gz" "$cache/more.npy")
-changed=()
-for name in perturbed perturbed2 spoken1 spoken2 rare1 rare2 perturbed3 perturbed4; do
-    changed+=(--also "$cache/$name.txt" "$cache/$name.npy")
+# The order is a part of what decides the bits.
+pairs=(--also "$cache/perturbed.txt" "$cache/perturbed.npy" "${written[@]}")
+for name in spoken1 spoken2 perturbed2 rare1 rare2 perturbed3 perturbed4; do
+    pairs+=(--also "$cache/$name.txt" "$cache/$name.npy")
 done
 # Goes on from its checkpoint NAME.state.
 fit() {
     local name=$1
     shift
     "$sae" fit "$teacher/texts.txt.gz" "$teacher/vectors.npy" --scales "$teacher/scales.npy" --basis "$teacher/basis.npy" \
-        "${written[@]}" "${changed[@]}" --contrasts "$cache/held.txt" "$cache/held.npy" \
+        "${pairs[@]}" --contrasts "$cache/held.txt" "$cache/held.npy" \
         --pieces "$cache/pieces.model" --start "$cache/pieces.npy" \
         --checkpoint "$cache/$name.state" --resume "$@"
     rm -f "$cache/$name.state"

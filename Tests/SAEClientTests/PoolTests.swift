@@ -7,21 +7,14 @@ import Wire
 
 /// How the client comes by its connections.
 @Suite(.serialized) struct PoolTests {
-    private let folder: TemporaryFolder
-    private var endpoint: String { "unix:\(folder.path("s"))" }
+    private let place: ServerPlace
 
-    init() throws { folder = try TemporaryFolder() }
-
-    private func server(
-        limits: [String: UInt64] = [:], _ respond: @escaping @Sendable (ScriptedServer.Request) -> [ScriptedServer.Act]
-    ) throws -> ScriptedServer {
-        try ScriptedServer(at: folder.path("s"), limits: limits, respond: respond)
-    }
+    init() throws { place = try ServerPlace() }
 
     @Test func `a client waits for a daemon that is starting`() async throws {
-        async let connecting = Client(connectingTo: endpoint, timeout: .seconds(20))
+        async let connecting = Client(connectingTo: place.endpoint, timeout: .seconds(20))
         try await Task.sleep(for: .milliseconds(250))
-        let server = try server { [$0.answer()] }
+        let server = try place.server { [$0.answer()] }
         defer { server.stop() }
         #expect(try await connecting.information().model == "scripted")
     }
@@ -29,33 +22,33 @@ import Wire
     @Test func `where nobody listens the cause is told, in time`() async throws {
         let start = ContinuousClock.now
         do {
-            _ = try await Client(connectingTo: endpoint, timeout: .milliseconds(400))
+            _ = try await Client(connectingTo: place.endpoint, timeout: .milliseconds(400))
             Issue.record("connected")
         } catch { #expect(error.code == .unavailable && error.message.contains("No such file"), "\(error)") }
         #expect(ContinuousClock.now - start < .seconds(4))
     }
 
     @Test func `a call waits for the daemon to come back, and says why it did not`() async throws {
-        let first = try server { [$0.answer()] }
-        let client = try await Client(connectingTo: endpoint)
+        let first = try place.server { [$0.answer()] }
+        let client = try await Client(connectingTo: place.endpoint)
         _ = try await client.information()
         first.stop()
-        #expect(await eventually { first.openCount == 0 && !FileManager.default.fileExists(atPath: folder.path("s")) })
+        #expect(await eventually { first.openCount == 0 && !FileManager.default.fileExists(atPath: place.folder.path("s")) })
         do {
             _ = try await client.information(timeout: .milliseconds(400))
             Issue.record("answered by nobody")
         } catch { #expect(error.code == .deadlineExceeded && error.message.contains("No such file"), "\(error)") }
         async let answer = client.information(timeout: .seconds(20))
         try await Task.sleep(for: .milliseconds(100))
-        let second = try server { [$0.answer()] }
+        let second = try place.server { [$0.answer()] }
         defer { second.stop() }
         #expect(try await answer.model == "scripted")
     }
 
     @Test func `when every connection has thirty-two calls under way another is opened, up to four`() async throws {
-        let server = try server { _ in [] }
+        let server = try place.server { _ in [] }
         defer { server.stop() }
-        let client = try await Client(connectingTo: endpoint)
+        let client = try await Client(connectingTo: place.endpoint)
         var calls: [Task<ServerInformation?, Never>] = []
         // One after the other, so that a new connection is there before many calls are.
         for count in 1...200 {
@@ -75,11 +68,11 @@ import Wire
     }
 
     @Test func `calls beyond the streams of a server wait for their turn`() async throws {
-        let server = try server(limits: ["limits.max_streams_per_connection": 2]) { [$0.answer()] }
+        let server = try place.server(limits: ["limits.max_streams_per_connection": 2]) { [$0.answer()] }
         defer { server.stop() }
         var options = ClientOptions()
         options.maximumConnections = 1
-        let client = try await Client(connectingTo: endpoint, options: options)
+        let client = try await Client(connectingTo: place.endpoint, options: options)
         let names = await withTaskGroup(of: String?.self) { group in
             for _ in 0..<50 { group.addTask { try? await client.information().model } }
             return await group.reduce(into: []) { $0.append($1) }
@@ -89,8 +82,8 @@ import Wire
     }
 
     @Test func `a cancelled task ends its call at once, with or without a connection`() async throws {
-        let server = try server { _ in [] }
-        let client = try await Client(connectingTo: endpoint)
+        let server = try place.server { _ in [] }
+        let client = try await Client(connectingTo: place.endpoint)
         func cancelled(_ after: @escaping () async -> Void) async -> ClientError? {
             let call = Task { () async -> ClientError? in
                 do throws(ClientError) { _ = try await client.information(timeout: .seconds(600)) } catch { return error }
@@ -105,7 +98,7 @@ import Wire
         server.stop()
         #expect(await eventually { server.openCount == 0 })
         #expect(await cancelled { try? await Task.sleep(for: .milliseconds(50)) }?.code == .cancelled)
-        let opening = Task { try await Client(connectingTo: endpoint, timeout: .seconds(600)) }
+        let opening = Task { try await Client(connectingTo: place.endpoint, timeout: .seconds(600)) }
         try await Task.sleep(for: .milliseconds(50))
         opening.cancel()
         await #expect(throws: ClientError.self) { try await opening.value }
@@ -117,9 +110,9 @@ import Wire
     }
 
     @Test func `a short deadline is kept to the millisecond or so`() async throws {
-        let server = try server { _ in [] }
+        let server = try place.server { _ in [] }
         defer { server.stop() }
-        let client = try await Client(connectingTo: endpoint)
+        let client = try await Client(connectingTo: place.endpoint)
         let clock = ContinuousClock()
         var shortest = Duration.seconds(60)
         for _ in 0..<10 {

@@ -9,16 +9,9 @@ import Wire
 
 /// What the client makes again, and what it does not.
 @Suite(.serialized) struct RetryTests {
-    private let folder: TemporaryFolder
-    private var endpoint: String { "unix:\(folder.path("s"))" }
+    private let place: ServerPlace
 
-    init() throws { folder = try TemporaryFolder() }
-
-    private func server(
-        limits: [String: UInt64] = [:], _ respond: @escaping @Sendable (ScriptedServer.Request) -> [ScriptedServer.Act]
-    ) throws -> ScriptedServer {
-        try ScriptedServer(at: folder.path("s"), limits: limits, respond: respond)
-    }
+    init() throws { place = try ServerPlace() }
 
     /// The error of a call that must fail.
     private func failure(_ client: Client, timeout: Duration = .seconds(10)) async -> ClientError? {
@@ -31,23 +24,23 @@ import Wire
 
     @Test(arguments: [StatusCode.resourceExhausted, .unavailable])
     func `a refused call is made again, after the time that the server asks for`(_ code: StatusCode) async throws {
-        let server = try server { $0.number == 0 ? [$0.end(code, retryAfter: 200)] : [$0.answer()] }
+        let server = try place.server { $0.number == 0 ? [$0.end(code, retryAfter: 200)] : [$0.answer()] }
         defer { server.stop() }
-        let client = try await Client(connectingTo: endpoint)
+        let client = try await Client(connectingTo: place.endpoint)
         #expect(try await client.information().model == "scripted")
         let times = server.requests
         #expect(times.count == 2 && times[1] - times[0] >= .milliseconds(160))
     }
 
     @Test func `a call is made three times at most`() async throws {
-        let server = try server { [$0.end(.resourceExhausted)] }
+        let server = try place.server { [$0.end(.resourceExhausted)] }
         defer { server.stop() }
-        let client = try await Client(connectingTo: endpoint)
+        let client = try await Client(connectingTo: place.endpoint)
         #expect(await failure(client)?.code == .resourceExhausted)
         #expect(server.requests.count == 3)
         var options = ClientOptions()
         options.maximumAttempts = 1
-        #expect(await failure(try await Client(connectingTo: endpoint, options: options))?.code == .resourceExhausted)
+        #expect(await failure(try await Client(connectingTo: place.endpoint, options: options))?.code == .resourceExhausted)
         #expect(server.requests.count == 4)
     }
 
@@ -56,26 +49,26 @@ import Wire
         (.deadlineExceeded, true),
     ])
     func `a call that may have begun, or cannot succeed, is not made again`(_ code: StatusCode, isRefused: Bool) async throws {
-        let server = try server { [$0.end(code, isRefused: isRefused)] }
+        let server = try place.server { [$0.end(code, isRefused: isRefused)] }
         defer { server.stop() }
-        let client = try await Client(connectingTo: endpoint)
+        let client = try await Client(connectingTo: place.endpoint)
         #expect(await failure(client)?.code.name == code.name)
         #expect(server.requests.count == 1)
     }
 
     @Test func `a pause that outlasts the deadline is not begun`() async throws {
-        let server = try server { [$0.end(.resourceExhausted, retryAfter: 60_000)] }
+        let server = try place.server { [$0.end(.resourceExhausted, retryAfter: 60_000)] }
         defer { server.stop() }
-        let client = try await Client(connectingTo: endpoint)
+        let client = try await Client(connectingTo: place.endpoint)
         let start = ContinuousClock.now
         #expect(await failure(client, timeout: .seconds(5))?.code == .resourceExhausted)
         #expect(ContinuousClock.now - start < .seconds(4))
     }
 
     @Test func `a call whose connection is lost is made again on another, once`() async throws {
-        let server = try server { $0.number == 1 ? [$0.answer()] : [.close] }
+        let server = try place.server { $0.number == 1 ? [$0.answer()] : [.close] }
         defer { server.stop() }
-        let client = try await Client(connectingTo: endpoint)
+        let client = try await Client(connectingTo: place.endpoint)
         #expect(try await client.information().model == "scripted")
         #expect(server.connectionCount == 2)
         #expect(await failure(client)?.code == .unavailable)
@@ -83,7 +76,7 @@ import Wire
     }
 
     @Test func `calls above the last stream of a GOAWAY go to another connection, and the others are answered here`() async throws {
-        let server = try server { request in
+        let server = try place.server { request in
             switch request.number {
             case 0: []
             case 1: [request.goAway(last: 1), .send(frame(.message, flags: .last, stream: 1, message: info("old")))]
@@ -91,7 +84,7 @@ import Wire
             }
         }
         defer { server.stop() }
-        let client = try await Client(connectingTo: endpoint)
+        let client = try await Client(connectingTo: place.endpoint)
         async let first = client.information().model
         #expect(await eventually { server.requests.count == 1 })
         async let second = client.information().model
@@ -102,9 +95,9 @@ import Wire
     }
 
     @Test func `when most calls fail none is made again`() async throws {
-        let server = try server { [$0.end(.unavailable)] }
+        let server = try place.server { [$0.end(.unavailable)] }
         defer { server.stop() }
-        let client = try await Client(connectingTo: endpoint)
+        let client = try await Client(connectingTo: place.endpoint)
         for _ in 0..<4 { _ = await failure(client) }
         let before = server.requests.count
         for _ in 0..<5 { _ = await failure(client) }
@@ -113,25 +106,25 @@ import Wire
 
     @Test func `texts that two models answered are embedded again by one`() async throws {
         // One text a request; the model changes after the second one.
-        let server = try server(limits: ["limits.max_texts_per_request": 1]) { request in
+        let server = try place.server(limits: ["limits.max_texts_per_request": 1]) { request in
             let generation: UInt64 = request.number < 2 ? 1 : 2
             let answer = Sae_V1_EmbedResponse.with { $0.count = 1; $0.dimensions = 1; $0.generation = generation }
             return [request.answer(answer, withUnsafeBytes(of: Float(generation)) { Array($0) })]
         }
         defer { server.stop() }
-        let client = try await Client(connectingTo: endpoint)
+        let client = try await Client(connectingTo: place.endpoint)
         let answer = try await client.embed(["a", "b", "c", "d"])
         #expect(answer.generation == 2 && answer.vectors == [2, 2, 2, 2])
         #expect(server.requests.count == 8)
     }
 
     @Test func `a model that changes all the time is an error`() async throws {
-        let server = try server(limits: ["limits.max_texts_per_request": 1]) { request in
+        let server = try place.server(limits: ["limits.max_texts_per_request": 1]) { request in
             let answer = Sae_V1_EmbedResponse.with { $0.count = 1; $0.dimensions = 1; $0.generation = UInt64(request.number) }
             return [request.answer(answer, [0, 0, 0, 0])]
         }
         defer { server.stop() }
-        let client = try await Client(connectingTo: endpoint)
+        let client = try await Client(connectingTo: place.endpoint)
         do {
             _ = try await client.embed(["a", "b"])
             Issue.record("it succeeded")
