@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Fits the shipped model from texts and a teacher's vectors: trains the vocabulary, captures the vectors that are
-# missing, fits a model without discrete rules, mines rules from what it misses, fits with them, writes the model and
-# evaluates it. Finished parts are kept and used again; a fit that was stopped goes on after its last epoch.
+# missing, fits a model without discrete rules on a part of the texts, mines rules from what it misses, fits with them on
+# all, writes the model and evaluates it. Finished parts are kept and used again; a fit that was stopped goes on after its last epoch.
 #
 # Usage: scripts/fit-default-model.sh [--output FILE] [-- OPTIONS OF SAE FIT]
 #   --output FILE   where the model goes (default: deploy/models/default.sae)
@@ -50,7 +50,9 @@ PYTHON
 
 say "building"
 swift build -c release --product sae
-sae=$(swift build -c release --show-bin-path)/sae
+# A copy, so that a build beside this run disturbs nothing.
+sae=$cache/sae
+cp "$(swift build -c release --show-bin-path)/sae" "$sae"
 
 # vectors.npy covers the first lines; the others are captured as a file of their own.
 captured_lines=430080
@@ -93,25 +95,25 @@ pairs=(--also "$cache/perturbed.txt" "$cache/perturbed.npy" "${written[@]}")
 for name in spoken1 spoken2 perturbed2 rare1 rare2 perturbed3 perturbed4; do
     pairs+=(--also "$cache/$name.txt" "$cache/$name.npy")
 done
+first=("$teacher/texts.txt.gz" "$teacher/vectors.npy" --scales "$teacher/scales.npy" --basis "$teacher/basis.npy")
 # Goes on from its checkpoint NAME.state.
 fit() {
     local name=$1
     shift
-    "$sae" fit "$teacher/texts.txt.gz" "$teacher/vectors.npy" --scales "$teacher/scales.npy" --basis "$teacher/basis.npy" \
-        "${pairs[@]}" --contrasts "$cache/held.txt" "$cache/held.npy" \
-        --pieces "$cache/pieces.model" --start "$cache/pieces.npy" \
-        --checkpoint "$cache/$name.state" --resume "$@"
+    "$sae" fit "${first[@]}" --contrasts "$cache/held.txt" "$cache/held.npy" \
+        --pieces "$cache/pieces.model" --start "$cache/pieces.npy" --checkpoint "$cache/$name.state" --resume "$@"
     rm -f "$cache/$name.state"
 }
 if [ ! -s "$cache/phrases.txt" ]; then
     say "fitting without discrete rules"
-    [ -s "$cache/without-phrases.sae" ] || fit without-phrases --output "$cache/without-phrases.sae"
+    [ -s "$cache/without-phrases.sae" ] ||
+        fit without-phrases "${pairs[@]:0:3}" --epochs 3 --output "$cache/without-phrases.sae"
     say "mining discrete rules"
     "$sae" rules mine "$teacher/texts.txt.gz" "$teacher/vectors.npy" "${written[@]}" --basis "$teacher/basis.npy" \
         --model "$cache/without-phrases.sae" --significance 2.5 --maximum-rules 20000 --output "$cache/phrases.txt"
 fi
 say "fitting"
-fit default --phrases "$cache/phrases.txt" --output "$output" "${options[@]}"
+fit default "${pairs[@]}" --phrases "$cache/phrases.txt" --output "$output" "${options[@]}"
 
 say "evaluating"
 dev=$data/eval-dev

@@ -2,6 +2,7 @@
 // twice backward; the update costs about 20 bytes × width of traffic a record (record and two moments, read and written).
 #include "include/SAEFitting.h"
 
+#include <float.h>
 #include <math.h>
 #include <string.h>
 
@@ -276,19 +277,59 @@ void sae_fit_adam_step(float *values, float *means, float *variances, const floa
     memcpy(variances + i, rest[2], bytes);
 }
 
-INLINE void round_part(const float *values, size_t count, float *output) {
+// The numbers of 16 bits of a record are binary32 without their lower half.
+INLINE float cut(float value, uint32_t up) {
+    uint32_t bits;
+    memcpy(&bits, &value, sizeof bits);
+    bits = (bits + up) & 0xffff0000u;
+    memcpy(&value, &bits, sizeof value);
+    return value;
+}
+
+// The scale of a part: of E max |x| / 127, of the others max |x| / 7, rounded up to 16 bits.
+INLINE float part_scale(const float *values, size_t count, int is_meaning) {
     float largest = 0;
     for (size_t d = 0; d < count; d++) largest = fabsf(values[d]) > largest ? fabsf(values[d]) : largest;
-    const float scale = largest / 127, inverse = scale > 0 ? 1 / scale : 0;
-    for (size_t d = 0; d < count; d++) output[d] = rintf(values[d] * inverse) * scale;
+    const float scale = is_meaning ? largest / 127 : cut(largest / 7, 0xffff);
+    return scale >= FLT_MIN ? scale : 0;
 }
+
+#define PARTS(shape) {(shape).D, (shape).r, (shape).s, (shape).s, (shape).c, (shape).c}
 
 WIDEST
 void sae_fit_round_record(const float *record, struct sae_fit_shape shape, float *output) {
-    const size_t parts[6] = {shape.D, shape.r, shape.s, shape.s, shape.c, shape.c};
-    size_t at = 0;
-    for (int i = 0; i < 6; at += parts[i++]) round_part(record + at, parts[i], output + at);
-    memcpy(output + at, record + at, LANES * sizeof(float));
+    const size_t parts[6] = PARTS(shape);
+    for (int i = 0; i < 6; record += parts[i], output += parts[i], i++) {
+        const float scale = part_scale(record, parts[i], i == 0), inverse = scale > 0 ? 1 / scale : 0;
+        for (size_t d = 0; d < parts[i]; d++) output[d] = rintf(record[d] * inverse) * scale;
+    }
+    memset(output, 0, LANES * sizeof(float));
+    output[0] = cut(record[0], 0x8000);
+}
+
+void sae_fit_pack_record(const float *record, struct sae_fit_shape shape, uint8_t *output) {
+    const size_t parts[6] = PARTS(shape);
+    uint8_t *numbers = output + shape.D + (shape.r + 2 * shape.s + 2 * shape.c) / 2;
+    for (int i = 0; i < 6; record += parts[i], i++) {
+        const float scale = part_scale(record, parts[i], i == 0), inverse = scale > 0 ? 1 / scale : 0;
+        if (i == 0) {
+            for (size_t d = 0; d < shape.D; d++) *output++ = (uint8_t)(int)rintf(record[d] * inverse);
+            memcpy(numbers, &scale, sizeof scale);
+            continue;
+        }
+        for (size_t d = 0; d < parts[i]; d += LANES)
+            for (size_t j = d; j < d + LANES / 2; j++) {
+                const int low = (int)rintf(record[j] * inverse), high = (int)rintf(record[j + LANES / 2] * inverse);
+                *output++ = (uint8_t)(low + 8 + (high + 8) * 16);
+            }
+        uint32_t bits;
+        memcpy(&bits, &scale, sizeof bits);
+        memcpy(numbers + 2 + 2 * i, (const uint16_t[1]){(uint16_t)(bits >> 16)}, 2);
+    }
+    const float bias = cut(record[0], 0x8000);
+    uint32_t bits;
+    memcpy(&bits, &bias, sizeof bits);
+    memcpy(numbers + 14, (const uint16_t[1]){(uint16_t)(bits >> 16)}, 2);
 }
 
 WIDEST

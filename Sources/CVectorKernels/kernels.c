@@ -9,11 +9,20 @@ typedef float half __attribute__((vector_size(32)));
 typedef float quarter __attribute__((vector_size(16)));
 typedef float unaligned_lanes __attribute__((vector_size(64), aligned(4)));
 typedef int32_t integers __attribute__((vector_size(64)));
-typedef int8_t unaligned_bytes __attribute__((vector_size(16), aligned(1)));
+typedef uint8_t eight __attribute__((vector_size(8)));
+typedef uint8_t unaligned_eight __attribute__((vector_size(8), aligned(1)));
+typedef uint8_t sixteen __attribute__((vector_size(16)));
+typedef int8_t signed_sixteen __attribute__((vector_size(16)));
 
 #define LOAD(p) (*(const unaligned_lanes *)(p))
 #define STORE(p, v) (*(unaligned_lanes *)(p) = (v))
-#define WIDEN(p) __builtin_convertvector(*(const unaligned_bytes *)(p), lanes)
+// The 16 elements of 4 bits in 8 bytes, as floats.
+#define NIBBLES(p)                                                                                                     \
+    __extension__({                                                                                                    \
+        const eight packed = *(const unaligned_eight *)(p), low = packed & 15, high = packed >> 4;                     \
+        const sixteen both = __builtin_shufflevector(low, high, 0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15); \
+        __builtin_convertvector((signed_sixteen)(both - 8), lanes);                                                    \
+    })
 #define SPLAT(v) ((v) - (lanes){0})
 #define FMA(a, b, c) __builtin_elementwise_fma(a, b, c)
 // By lane: a where the mask is set, b elsewhere.
@@ -33,6 +42,17 @@ typedef int8_t unaligned_bytes __attribute__((vector_size(16), aligned(1)));
 #define ONES(a, b, at)                                                                                                 \
     __builtin_shufflevector(a, b, (at), (at) + 2, (at) + 16, (at) + 18, (at) + 4, (at) + 6, (at) + 20, (at) + 22,      \
                             (at) + 8, (at) + 10, (at) + 24, (at) + 26, (at) + 12, (at) + 14, (at) + 28, (at) + 30)
+
+// Where the numbers of a record stand, and number `index` of those of 16 bits.
+#define NUMBERS(records) ((records).D + ((records).r + 2 * (records).s + 2 * (records).c) / 2)
+INLINE float short_float(const uint8_t *numbers, size_t index) {
+    uint16_t half;
+    memcpy(&half, numbers + sizeof(float) + 2 * index, sizeof half);
+    const uint32_t bits = (uint32_t)half << 16;
+    float value;
+    memcpy(&value, &bits, sizeof value);
+    return value;
+}
 
 #define FORM(name) name##_reference
 #define TARGET

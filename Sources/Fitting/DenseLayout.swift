@@ -2,10 +2,6 @@ import CVectorKernels
 package import Programs
 
 extension ModelShape {
-    var kernelShape: sae_fit_shape {
-        sae_fit_shape(D: dimensions, r: contextRank, s: neighbourRank, c: couplingCount)
-    }
-
     /// Floats a record: E, q, m, k, l, h, and b in the first of 16.
     package var recordWidth: Int { sae_fit_width(kernelShape) }
 }

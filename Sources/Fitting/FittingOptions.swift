@@ -4,7 +4,7 @@ package import Programs
 /// The numbers of a fit. The defaults are those of the shipped model; docs/quality.md says what others gave.
 package struct FittingOptions: Sendable, Equatable {
     package var shape = ModelShape(
-        dimensions: 256, contextRank: 64, neighbourRank: 16, couplingCount: 64, ruleCount: 1_024)
+        dimensions: 256, contextRank: 128, neighbourRank: 16, couplingCount: 32, ruleCount: 1_024)
     package var vocabularyCount = 32_000
     package var epochCount = 5
     /// Texts a step.
@@ -26,7 +26,7 @@ package struct FittingOptions: Sendable, Equatable {
     package var highestTemperature: Float = 2.4
     /// The temperature that the model says to use: held-out scores are taken at it.
     package var temperature: Float = 1.7
-    /// The last epochs compute with the numbers as the file will hold them, in int8.
+    /// The last epochs compute with the numbers as the file will hold them.
     package var roundedEpochCount = 1
     /// Of ten thousand texts of the first file so many are kept aside.
     package var heldOutShare = 100

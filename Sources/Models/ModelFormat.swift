@@ -19,7 +19,7 @@
 /// `phrases`: the discrete rules, `RuleSet.canonicalBytes`. `pieces`: the serialised SentencePiece model. `origin`: provenance, lines `key=value` in UTF-8. `selftest`: u32 length
 /// of a text, the text, D f32: its vector.
 package enum ModelFormat {
-    package static let version: UInt32 = 2
+    package static let version: UInt32 = 3
     static let magic = Array("SAEMODEL".utf8)
     static let headerBytes = 64
     static let entryBytes = 32

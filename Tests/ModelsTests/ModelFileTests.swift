@@ -30,13 +30,16 @@ import Vectors
         #expect(model.dimensions == 256 && tables.shape == shape && tables.temperature == 1.25)
         #expect(tables.records.count == contents.records.count && tables.vocabularyCount == contents.pieceCount)
         let record = contents.records.bytes[17 * shape.recordBytes..<18 * shape.recordBytes]
+        #expect(tables.records.meaning(17).elements == record.prefix(256).map { Float(Int8(bitPattern: $0)) })
+        // Of 16 elements in 4 bits the first 8 are the lower halves of 8 bytes.
         func elements(_ first: Int, _ count: Int) -> [Float] {
-            record.dropFirst(first).prefix(count).map { Float(Int8(bitPattern: $0)) }
+            let below = record.dropFirst(256 + first / 2).prefix(count / 2).map { Float($0 % 16) - 8 }
+            let above = record.dropFirst(256 + first / 2).prefix(count / 2).map { Float($0 / 16) - 8 }
+            return stride(from: 0, to: count / 2, by: 8).flatMap { below[$0..<$0 + 8] + above[$0..<$0 + 8] }
         }
-        #expect(tables.records.meaning(17).elements == elements(0, 256))
-        #expect(tables.records.left(17).elements == elements(256 + 32 + 32, 32))
-        #expect(tables.records.right(17).elements == elements(256 + 32 + 32 + 32, 32))
-        let scale = record.withUnsafeBytes { $0.loadUnaligned(fromByteOffset: shape.recordElementCount, as: Float.self) }
+        #expect(tables.records.left(17).elements == elements(32 + 32, 32))
+        #expect(tables.records.right(17).elements == elements(32 + 32 + 32, 32))
+        let scale = record.withUnsafeBytes { $0.loadUnaligned(fromByteOffset: shape.recordNumbersOffset, as: Float.self) }
         #expect(tables.records.meaning(17).scale == scale && scale > 0)
         #expect(tables.neighbours == contents.neighbours && tables.couplings == contents.couplings)
         #expect(tables.thresholds == contents.thresholds && tables.rules.scale(5) == contents.rules.scales[5])
@@ -60,9 +63,9 @@ import Vectors
         var bytes = TinyModel.contents.serialized()
         bytes[8] = 9
         #expect(try error(opening: bytes) == .newer(path: folder.path("m.sae"), version: 9))
-        bytes[8] = 1
+        bytes[8] = 2
         let older = try error(opening: bytes)
-        #expect(older == .older(path: folder.path("m.sae"), version: 1))
+        #expect(older == .older(path: folder.path("m.sae"), version: 2))
         #expect(older?.category == .incompatible && older?.remedy?.hasPrefix("fit it again") == true)
     }
 

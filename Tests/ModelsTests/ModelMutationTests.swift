@@ -49,7 +49,7 @@ import Testing
         let shape = TinyModel.shape
         let folder = try TemporaryFolder()
         let lifts = (shape.couplingCount + shape.ruleCount) * shape.dimensions
-        for (section, place) in [(1, 3 * shape.recordBytes + shape.recordElementCount), (5, lifts)] {
+        for (section, place) in [(1, 3 * shape.recordBytes + shape.recordNumbersOffset), (5, lifts)] {
             var bytes = Self.file
             let sign = Int(Self.number(bytes, 64 + section * 32 + 16, UInt64.self)) + place + 3
             #expect(bytes[sign] < 0x80)

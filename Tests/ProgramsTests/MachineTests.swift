@@ -7,7 +7,7 @@ import Vectors
 
 @Suite struct MachineTests {
     /// Three lexemes and a phrase of sixteen dimensions, of which only the first two are used here: (1, 0), (0, 2), zeros,
-    /// and the phrase (0, 3). One coupling feature is not zero: l of lexeme 0 is 2, h of lexeme 1 is 4, e is 0.5 at
+    /// and the phrase (0, 3). One coupling feature is not zero: l of lexeme 0 is 3.5, h of lexeme 1 is 7, e is 0.5 at
     /// offset 1; its lift is (10, 0). The context rule 0 has the vector (0, 7).
     private static let model: Model? = {
         func row(_ values: [Float], _ count: Int = 16) -> [Float] {
@@ -15,8 +15,8 @@ import Vectors
         }
         let shape = ModelShape(dimensions: 16, contextRank: 0, neighbourRank: 0, couplingCount: 16, ruleCount: 16)
         var records = PackedRecords(shape: shape)
-        records.append(row([1, 0]) + row([2]) + row([]), bias: 0)
-        records.append(row([0, 2]) + row([]) + row([4]), bias: 0)
+        records.append(row([1, 0]) + row([3.5]) + row([]), bias: 0)
+        records.append(row([0, 2]) + row([]) + row([7]), bias: 0)
         records.append(row([]) + row([]) + row([]), bias: 0)
         while records.count < TinyModel.contents.pieceCount { records.append(row([]) + row([]) + row([]), bias: 0) }
         records.append(row([0, 3]) + row([]) + row([]), bias: 0)
@@ -69,8 +69,8 @@ import Vectors
     }
 
     @Test func `a coupling is lifted once, and the sum is cleared by NORMALIZE`() throws {
-        // z = 0.5 · 2 · 4 = 4 at offset 1 and 0 at offset 2; LIFT 0.5 adds 2 · (10, 0).
-        let vector = try run("COUPLE 0 1 1 COUPLE 0 1 2 LIFT 0.5 LEXEME 1 SCALE 10 ADD NORMALIZE")
+        // z = 0.5 · 3.5 · 7 = 12.25 at offset 1 and 0 at offset 2; LIFT 0.5 adds 6.125 · (10, 0).
+        let vector = try run("COUPLE 0 1 1 COUPLE 0 1 2 LIFT 0.5 LEXEME 1 SCALE 30.625 ADD NORMALIZE")
         #expect(abs(vector[0] - Float(0.5).squareRoot()) < 1e-6 && abs(vector[1] - Float(0.5).squareRoot()) < 1e-6)
         let again = try run("LEXEME 0 ADD NORMALIZE ADD LEXEME 1 SCALE 0 ADD NORMALIZE")
         #expect(abs(again[0] - 1) < 1e-6 && again[1] == 0)

@@ -26,18 +26,23 @@ import Vectors
 
         init(_ r: Int, _ s: Int, _ c: Int, using random: inout SeededRandom) {
             (self.r, self.s, self.c) = (r, s, c)
-            let elements = Self.dimensions + r + 2 * s + 2 * c
-            stride = (elements + 28 + 63) / 64 * 64
+            let packed = Self.dimensions + (r + 2 * s + 2 * c) / 2
+            stride = (packed + 16 + 63) / 64 * 64
             var bytes: [UInt8] = []
             for _ in 0..<20 {
-                bytes += (0..<elements).map { _ in UInt8.random(in: 0...255, using: &random) }
-                for _ in 0..<7 {
-                    let number = Float.random(in: -0.02...0.02, using: &random)
-                    withUnsafeBytes(of: number) { bytes += $0 }
+                bytes += (0..<packed).map { _ in UInt8.random(in: 0...255, using: &random) }
+                withUnsafeBytes(of: Float.random(in: -0.02...0.02, using: &random)) { bytes += $0 }
+                for _ in 0..<6 {
+                    let bits = Float.random(in: -0.2...0.2, using: &random).bitPattern
+                    withUnsafeBytes(of: UInt16(bits >> 16)) { bytes += $0 }
                 }
-                bytes += [UInt8](repeating: 0, count: stride - elements - 28)
+                bytes += [UInt8](repeating: 0, count: stride - packed - 16)
             }
             self.bytes = bytes
+        }
+
+        init(bytes: [UInt8], _ r: Int, _ s: Int, _ c: Int) {
+            (self.bytes, self.r, self.s, self.c, stride) = (bytes, r, s, c, bytes.count)
         }
 
         func withColumns<R>(_ body: (sae_records) -> R) -> R {
@@ -46,17 +51,53 @@ import Vectors
             }
         }
 
-        func element(_ id: UInt32, _ at: Int) -> Double { Double(Int8(bitPattern: bytes[Int(id) * stride + at])) }
+        func element(_ id: UInt32, _ at: Int) -> Double {
+            let (record, place) = (Int(id) * stride, at - Self.dimensions)
+            if place < 0 { return Double(Int8(bitPattern: bytes[record + at])) }
+            let byte = bytes[record + Self.dimensions + place / 16 * 8 + place % 8]
+            return Double(place % 16 < 8 ? byte % 16 : byte / 16) - 8
+        }
 
         func number(_ id: UInt32, _ index: Int) -> Double {
-            let at = Int(id) * stride + Self.dimensions + r + 2 * s + 2 * c + 4 * index
-            return Double(bytes.withUnsafeBytes { $0.loadUnaligned(fromByteOffset: at, as: Float.self) })
+            let at = Int(id) * stride + Self.dimensions + (r + 2 * s + 2 * c) / 2
+            return bytes.withUnsafeBytes {
+                if index == 0 { return Double($0.loadUnaligned(fromByteOffset: at, as: Float.self)) }
+                let half = $0.loadUnaligned(fromByteOffset: at + 2 + 2 * index, as: UInt16.self)
+                return Double(Float(bitPattern: UInt32(half) << 16))
+            }
+        }
+    }
+
+    @Test func `a packed record is the rounded one`() {
+        var random = SeededRandom(seed: 12)
+        let shape = sae_fit_shape(D: 32, r: 48, s: 16, c: 32)
+        let count = sae_fit_width(shape)
+        for size in [1, 1e-3, Float.leastNonzeroMagnitude * 700, 0] {
+            let record = (0..<count).map { _ in Float.random(in: -size...size, using: &random) }
+            var rounded = [Float](repeating: 7, count: count)
+            var bytes = [UInt8](repeating: 0, count: 32 + 72 + 16)
+            sae_fit_round_record(record, shape, &rounded)
+            sae_fit_pack_record(record, shape, &bytes)
+            let packed = Records(bytes: bytes, 48, 16, 32)
+            var first = 0
+            for (part, length) in [32, 48, 16, 16, 32, 32].enumerated() {
+                let largest = record[first..<first + length].reduce(0) { max($0, abs($1)) }
+                for at in first..<first + length {
+                    #expect(Float(packed.element(0, at)) * Float(packed.number(0, part)) == rounded[at])
+                    // Half a step, of which a scale of 16 bits may be 1/128 too large.
+                    #expect(abs(rounded[at] - record[at]) <= largest / (part == 0 ? 127 : 7) * 0.504 || size < 1e-30)
+                }
+                first += length
+            }
+            #expect(Float(packed.number(0, 6)) == rounded[first])
+            #expect(abs(rounded[first] - record[first]) <= abs(record[first]) / 256 || size < 1e-30)
+            #expect(rounded[(first + 1)...].allSatisfy { $0 == 0 })
         }
     }
 
     @Test func `gate weights are those of the formula, with the same bits for every instruction set`() {
         var random = SeededRandom(seed: 9)
-        for (r, s, c) in [(0, 16, 0), (16, 0, 16), (64, 16, 64), (32, 32, 0)] {
+        for (r, s, c) in [(0, 16, 0), (16, 0, 16), (64, 16, 64), (32, 32, 0), (112, 16, 16), (256, 0, 0)] {
             let records = Records(r, s, c, using: &random)
             let u = (0..<r).map { _ in Float.random(in: -1...1, using: &random) }
             let d = (0..<4 * s).map { _ in Float.random(in: -1...1, using: &random) }

@@ -19,13 +19,16 @@ enum sae_instruction_set { SAE_REFERENCE = 0, SAE_AVX2 = 1, SAE_AVX512 = 2 };
 /// The widest set that this processor has.
 int sae_best_instruction_set(void);
 
-/// Records of `stride` bytes: int8 parts E (D), q (r), m, k (s each), l, h (c each), then 7 floats: the scales of the
-/// parts, and b.
+/// Records of `stride` bytes: E (D int8); q (r), m, k (s each), l, h (c each) in 4 bits an element; the scale of E (binary32);
+/// the scales of q, m, k, l and h, and b (the upper halves of a binary32 each). Of 16 elements e, byte j < 8 holds e_j + 8
+/// below and e_{j+8} + 8 above. `sae_fit_pack_record` writes them.
 struct sae_records {
     const uint8_t *base;
     size_t stride, D, r, s, c;
 };
 
+/// Bytes of a record's scales and b.
+#define SAE_RECORD_NUMBERS 16
 /// Rows that are summed at once: more would let a sum leave 32 bits.
 #define SAE_SUM_BLOCK 512
 /// Ranks that a gate may have.

@@ -89,13 +89,16 @@ void sae_fit_adam_step(float *values, float *means, float *variances, const floa
 
 /// One Adam step for the records of the batch that belong to `part` of `parts` (blocks of 16 in turn): the gradient of a
 /// record is the sum over its occurrences, in their order; only records that occur are touched ("sparse in time"). With
-/// `rounded` not null the record is also written there, rounded to int8 part by part.
+/// `rounded` not null the record is also written there, as `sae_fit_round_record` does.
 void sae_fit_update(float *records, float *means, float *variances, float *rounded, struct sae_fit_shape shape,
                     const struct sae_fit_texts *texts, const struct sae_fit_batch *batch, struct sae_fit_adam adam,
                     uint32_t part, uint32_t parts);
 
-/// A record with each part (E, q, m, k, l, h) rounded to int8 and back; b as it is.
+/// A record as `sae_fit_pack_record` stores it, and back: E of 8 bits an element, q, m, k, l and h of 4, b of 16.
 void sae_fit_round_record(const float *record, struct sae_fit_shape shape, float *output);
+
+/// Writes a record, D + r/2 + s + c + 16 bytes, as `struct sae_records` in CVectorKernels.h says.
+void sae_fit_pack_record(const float *record, struct sae_fit_shape shape, uint8_t *output);
 
 /// output[i] = direction · target of text order[i], for i < count.
 void sae_fit_project(const struct sae_fit_texts *texts, size_t D, const uint32_t *order, size_t count,
