@@ -1,25 +1,37 @@
 #!/usr/bin/env bash
-# Fits the shipped model from texts and a teacher's vectors: trains the vocabulary, captures the vectors that are
-# missing, fits a model without discrete rules on a part of the texts, mines rules from what it misses, fits with them on
-# all, writes the model and evaluates it. Finished parts are kept and used again; a fit that was stopped goes on after its last epoch.
+# Fits the shipped model, or a smaller or larger one, from texts and a teacher's vectors: trains the vocabulary, captures
+# the vectors that are missing, fits a model without discrete rules on a part of the texts, mines rules from what it misses,
+# fits with them on all, writes the model and evaluates it. Finished parts are kept and used again; a fit that was stopped
+# goes on after its last epoch.
 #
-# Usage: scripts/fit-default-model.sh [--output FILE] [-- OPTIONS OF SAE FIT]
-#   --output FILE   where the model goes (default: deploy/models/default.sae)
+# Usage: scripts/fit-default-model.sh [--size small|default|large] [--output FILE] [-- OPTIONS OF SAE FIT]
+#   --size SIZE     small: 8,000 pieces, 256 context rules, no discrete rules, at most 4 MB; default: 32,000 pieces, 1,024
+#                   context rules, discrete rules, 16 MB; large: 64,000 pieces, 2,048 context rules, wider records, 35 MB
+#   --output FILE   where the model goes (default: deploy/models/SIZE.sae)
 #   after --        given to sae fit as they are, such as --rules 0: scripts/ablation.sh does so
 #   SAE_DATA        the folder with teacher/ and eval-dev/ (default: ../shared/data)
 #   SAE_FIT_CACHE   where vocabulary, vectors and checkpoint are kept (default: ~/.cache/sae-teacher)
 . "$(dirname "$0")/lib/common.sh"
 
-output=deploy/models/default.sae
+size=default
+output=
 options=()
 while [ $# -gt 0 ]; do
     case $1 in
         -h|--help) usage; exit 0 ;;
         --) shift; options=("$@"); break ;;
+        --size) [ $# -gt 1 ] || die "--size needs small, default or large"; size=$2; shift 2 ;;
         --output) [ $# -gt 1 ] || die "--output needs a file"; output=$2; shift 2 ;;
         *) die "unknown argument $1 (see --help)" ;;
     esac
 done
+case $size in
+    small) vocabulary=8000 suffix=-8000 shape=(--rules 256) ;;
+    default) vocabulary=32000 suffix='' shape=() ;;
+    large) vocabulary=64000 suffix=-64000 shape=(--context-rank 192 --couplings 64 --rules 2048) ;;
+    *) die "no size $size: small, default or large" ;;
+esac
+output=${output:-deploy/models/$size.sae}
 install_packages "${build_packages[@]}"
 need_swift
 data=${SAE_DATA:-../shared/data}
@@ -60,9 +72,10 @@ if [ ! -s "$cache/rest.txt" ]; then
     gzip -dc "$teacher/texts.txt.gz" | tail -n "+$((captured_lines + 1))" >"$cache/rest.txt.partial"
     mv "$cache/rest.txt.partial" "$cache/rest.txt"
 fi
-if [ ! -s "$cache/pieces.model" ]; then
+pieces=$cache/pieces$suffix
+if [ ! -s "$pieces.model" ]; then
     say "the vocabulary"
-    "$sae" fit vocabulary "$teacher/texts.txt.gz" --output "$cache/pieces.model" --list "$cache/pieces.txt"
+    "$sae" fit vocabulary "$teacher/texts.txt.gz" --vocabulary "$vocabulary" --output "$pieces.model" --list "$pieces.txt"
 fi
 # Changed copies: of any text, of short ones that address somebody, and of held-out ones to score on. Windows around
 # words of all frequencies.
@@ -76,7 +89,7 @@ perturb() {
     fi
     capture "$cache/$name.txt" "$cache/$name.npy"
 }
-capture "$cache/pieces.txt" "$cache/pieces.npy"
+capture "$pieces.txt" "$pieces.npy"
 capture "$cache/rest.txt" "$cache/rest.npy"
 capture "$teacher/texts-more.txt.gz" "$cache/more.npy"
 perturb perturbed "$teacher/texts.txt.gz" --count 400000
@@ -101,19 +114,21 @@ fit() {
     local name=$1
     shift
     "$sae" fit "${first[@]}" --contrasts "$cache/held.txt" "$cache/held.npy" \
-        --pieces "$cache/pieces.model" --start "$cache/pieces.npy" --checkpoint "$cache/$name.state" --resume "$@"
-    rm -f "$cache/$name.state"
+        --pieces "$pieces.model" --start "$pieces.npy" --checkpoint "$cache/$name$suffix.state" --resume "${shape[@]}" "$@"
+    rm -f "$cache/$name$suffix.state"
 }
-if [ ! -s "$cache/phrases.txt" ]; then
+phrases=$cache/phrases$suffix.txt
+if [ "$size" != small ] && [ ! -s "$phrases" ]; then
     say "fitting without discrete rules"
-    [ -s "$cache/without-phrases.sae" ] ||
-        fit without-phrases "${pairs[@]:0:3}" --epochs 3 --output "$cache/without-phrases.sae"
+    plain=$cache/without-phrases$suffix.sae
+    [ -s "$plain" ] || fit without-phrases "${pairs[@]:0:3}" --epochs 3 --output "$plain"
     say "mining discrete rules"
     "$sae" rules mine "$teacher/texts.txt.gz" "$teacher/vectors.npy" "${written[@]}" --basis "$teacher/basis.npy" \
-        --model "$cache/without-phrases.sae" --significance 2.5 --maximum-rules 20000 --output "$cache/phrases.txt"
+        --model "$plain" --significance 2.5 --maximum-rules 20000 --output "$phrases"
 fi
 say "fitting"
-fit default "${pairs[@]}" --phrases "$cache/phrases.txt" --output "$output" "${options[@]}"
+[ "$size" = small ] || options=(--phrases "$phrases" "${options[@]}")
+fit "$size" "${pairs[@]}" --name "$size" --output "$output" "${options[@]}"
 
 say "evaluating"
 dev=$data/eval-dev

@@ -30,7 +30,7 @@ package struct ModelFit {
     package enum Event: Sendable {
         case stage(String)
         case progress(FittingProgress)
-        /// After an epoch, of the rows as they would be shipped: rounded to int8.
+        /// After an epoch, of the numbers as they would be shipped: rounded.
         case epoch(Int, meanLoss: Double, scores: Scores)
         /// Of the parameters that were chosen, before rounding and after.
         case chosen(exact: Scores, rounded: Scores)

@@ -52,7 +52,7 @@ package struct ModelParameters: Sendable, Equatable {
         for at in layout.lift { dense[at] = small(0.01) }
     }
 
-    /// The numbers as a model file holds them: records, rules and lifts rounded to int8 row by row.
+    /// The numbers as a model file holds them: records as `sae_fit_round_record` says, rules and lifts rounded to int8 row by row.
     package func rounded() -> ModelParameters {
         var result = self
         let width = shape.recordWidth

@@ -169,7 +169,7 @@ struct RuleParser {
             throw .syntax(position, expected: "a class's name", found: found(token))
         }
         guard classIndices[name] == nil else {
-            throw .syntax(position, expected: "a new class's name", found: name)
+            throw .syntax(position, expected: "a new class's name", found: found(token))
         }
         try keyword("=", in: &line)
         var members: [UInt32] = []
@@ -207,7 +207,7 @@ struct RuleParser {
             case .offset: rule.offset = try float(in: &line)
             case nil:
                 guard word == "context" else {
-                    throw .syntax(position, expected: Self.numberNames, found: word)
+                    throw .syntax(position, expected: Self.numberNames, found: found(token))
                 }
                 while !line.isAtEnd { rule.context.append(try float(in: &line)) }
             }
@@ -262,7 +262,7 @@ struct RuleParser {
             id = UInt32(word.dropFirst()).map { names.count + Int($0) }
         case .word(let word) where word.first == "@":
             guard let index = classIndices[String(word.dropFirst())] else {
-                throw .syntax(position, expected: "a class defined above", found: word)
+                throw .syntax(position, expected: "a class defined above", found: found(token))
             }
             return .pieceClass(index)
         default: throw .syntax(position, expected: "a piece, %id, $phrase or @class", found: found(token))

@@ -135,7 +135,7 @@ struct FitLexiconCommand: ParsableCommand {
     @Option(help: "The temperature that the model says to use.")
     var temperature = FittingOptions().temperature
 
-    @Option(help: "Epochs at the end that compute with the numbers rounded to int8.")
+    @Option(help: "Epochs at the end that compute with the numbers as the file will hold them.")
     var roundedEpochs = FittingOptions().roundedEpochCount
 
     @Option(
@@ -268,7 +268,7 @@ private final class FitProgress {
         case .temperature(let temperature, let scores):
             Terminal.printNote("at temperature \(temperature): \(text(scores))")
         case .chosen(let exact, let shipped):
-            Terminal.printNote("chosen, in float32: \(text(exact)); in int8: \(text(shipped))")
+            Terminal.printNote("chosen, in float32: \(text(exact)); rounded: \(text(shipped))")
         }
     }
 

@@ -110,6 +110,8 @@ import Testing
         #expect(
             summary(Array("\u{1b}[2J".utf8))
                 == "r.txt, line 1, column 1: expected a piece, %id, $phrase or @class, found \\u{1b}[2J")
+        #expect(summary(Array("%1 %2 => add $0 w\u{0}".utf8))?.hasSuffix("context, found w\\u{0}") == true)
+        #expect(summary(Array("@\u{7} %2 => add $0".utf8))?.hasSuffix("a class defined above, found @\\u{7}") == true)
         #expect(summary([UInt8](repeating: 0x78, count: 1_000))?.hasSuffix("found \(String(repeating: "x", count: 40))…") == true)
     }
 
