@@ -1,8 +1,7 @@
 #!/usr/bin/env bash
 # Fits the shipped model, or a smaller or larger one, from texts and a teacher's vectors: trains the vocabulary, captures
-# the vectors that are missing, fits a model without discrete rules on a part of the texts, mines rules from what it misses,
-# fits with them on all, writes the model and evaluates it. Finished parts are kept and used again; a fit that was stopped
-# goes on after its last epoch.
+# the vectors that are missing, fits a model without discrete rules, mines rules from what it misses, fits with them, writes
+# the model and evaluates it. Finished parts are kept and used again; a fit that was stopped goes on after its last epoch.
 #
 # Usage: scripts/fit-default-model.sh [--size small|default|large] [--output FILE] [-- OPTIONS OF SAE FIT]
 #   --size SIZE     small: 8,000 pieces, 256 context rules, no discrete rules, at most 4 MB; default: 32,000 pieces, 1,024
@@ -121,7 +120,7 @@ phrases=$cache/phrases$suffix.txt
 if [ "$size" != small ] && [ ! -s "$phrases" ]; then
     say "fitting without discrete rules"
     plain=$cache/without-phrases$suffix.sae
-    [ -s "$plain" ] || fit without-phrases "${pairs[@]:0:3}" --epochs 3 --output "$plain"
+    [ -s "$plain" ] || fit without-phrases "${pairs[@]}" --epochs 3 --output "$plain"
     say "mining discrete rules"
     "$sae" rules mine "$teacher/texts.txt.gz" "$teacher/vectors.npy" "${written[@]}" --basis "$teacher/basis.npy" \
         --model "$plain" --significance 2.5 --maximum-rules 20000 --output "$phrases"
