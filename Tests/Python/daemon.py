@@ -21,16 +21,17 @@ import client as script  # noqa: E402  the client in plain Python, which shares 
 class Daemon:
     """A running daemon: `unix`, `tcp` and `http` are where it is. Stopped by `stop`, or killed by `kill`."""
 
-    def __init__(self, *flags, folder=None):
+    def __init__(self, *flags, folder=None, setup=None, **variables):
+        """`setup` is called in the new process before the program; `variables` join its environment."""
         self.owns_folder = folder is None
         self.folder = pathlib.Path(folder or tempfile.mkdtemp(prefix="sae-test-"))
         path = self.folder / "s"
         environment = {name: value for name, value in os.environ.items() if not name.startswith("SAE_")}
-        environment["SAE_LOG_FORMAT"] = "json"
+        environment |= {"SAE_LOG_FORMAT": "json", **variables}
         self.process = subprocess.Popen(
             [os.environ["TEST_SAE"], "serve", "--listen", "127.0.0.1:0", "--unix", str(path), "--http", "127.0.0.1:0",
              "--drain-lame-duck-ms", "0", "--queue-max-wait-ms", "60000", *flags],
-            stderr=subprocess.PIPE, env=environment)
+            stderr=subprocess.PIPE, env=environment, preexec_fn=setup)
         self.unix = f"unix:{path}"
         self.log = []
         self._ready = threading.Event()
