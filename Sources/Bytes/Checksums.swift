@@ -39,6 +39,11 @@ package struct SHA256: ~Copyable {
     }
 }
 
+/// Whether two runs of bytes are the same, in a time that says nothing of where they differ.
+package func isEqualInConstantTime(_ left: [UInt8], _ right: [UInt8]) -> Bool {
+    left.count == right.count && CRYPTO_memcmp(left, right, left.count) == 0
+}
+
 /// Lower-case hexadecimal.
 package func hexadecimal(_ bytes: some Sequence<UInt8>) -> String {
     let digits = Array("0123456789abcdef".utf8)

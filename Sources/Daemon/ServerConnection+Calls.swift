@@ -17,6 +17,10 @@ extension ServerConnection {
         let serving = service.serving
         let arrived = Arrival(call: call, time: now, deadline: deadline(of: call, now, serving.configuration))
         do throws(Failure) {
+            do throws(Failure) { try peer.check(call.method.role, for: call.method.name) } catch {
+                service.authenticationFailed(id, reason: "role", peer: peer.name)
+                throw error
+            }
             switch call.method {
             case .info, .healthCheck: try answer(arrived, by: serving)
             case .embed, .similarity, .tokenize, .trace:
@@ -66,12 +70,9 @@ extension ServerConnection {
         service.metrics.requestTexts.observe(request.lengths.count)
     }
 
-    /// Reload and Drain, for those who may.
+    /// Reload and Drain.
     private func takeControl(_ arrived: Arrival) throws(Failure) {
         let (call, lane) = (arrived.call, lane)
-        guard peer.isAdministrator else {
-            throw Failure(.permissionDenied, "\(call.method.name) needs the role admin")
-        }
         deferred[call.stream] = DeferredCall(method: call.method, arrival: arrived.time, deadline: arrived.deadline)
         try service.control(call) { [self] result in
             lane.ioQueue.async { [self] in

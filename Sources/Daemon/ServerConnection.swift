@@ -10,7 +10,10 @@ import Wire
 final class ServerConnection: RequestOwner, @unchecked Sendable {
     let id: UInt64
     let transport: TransportName
-    let peer: Peer
+    /// Of a Unix socket's peer.
+    let uid: UInt32?
+    /// Known once it is let in.
+    private(set) var peer = Peer(name: "unknown", roles: [])
     unowned let service: Service
     let lane: Lane
     let socket: Connection
@@ -46,21 +49,26 @@ final class ServerConnection: RequestOwner, @unchecked Sendable {
     private(set) var hasOpened = false
 
     init(
-        _ descriptor: Int32, id: UInt64, transport: TransportName, peer: Peer, lane: Lane, service: Service
+        _ descriptor: Int32, id: UInt64, transport: TransportName, lane: Lane, service: Service
     ) {
         self.id = id
         self.transport = transport
-        self.peer = peer
+        uid = transport == .unix ? Access.uid(of: descriptor) : nil
         self.lane = lane
         self.service = service
         socket = Connection(Socket(adopting: descriptor), on: lane.ioQueue)
-        let hello = service.hello(connection: id, to: peer)
+        let hello = service.hello(connection: id)
         state = ConnectionState(role: .server, limits: service.wireLimits, hello: hello)
         // Give or take a tenth, so that connections of one moment do not end in one moment.
         let age = service.configuration.maximumConnectionAge.nanoseconds
         maximumAge = age == 0 ? .max : age / 10 * 9 + UInt64.random(in: 0...(age / 5))
         lastCall = created
         lastFrame = created
+        state.admit = { [unowned self] hello in
+            guard let peer = service.serving.access.peer(offering: hello.token, uid: uid) else { return nil }
+            self.peer = peer
+            return peer.roles.names
+        }
     }
 
     /// Waits for HELLO, and is not ending either.
@@ -122,6 +130,7 @@ final class ServerConnection: RequestOwner, @unchecked Sendable {
                 if closeReason == nil { closeReason = reason }
                 service.connectionViolated(self, reason)
                 socket.closeAfterSending()
+            case .rejected: reject()
             case .opened: hasOpened = true
             case .answer, .failed, .ended, .goAway: break  // a client's
             }
@@ -169,6 +178,19 @@ final class ServerConnection: RequestOwner, @unchecked Sendable {
             service.metrics.sentBytes[transport.rawValue].add(Int(socket.sentBytes - sent))
             sent = socket.sentBytes
         }
+    }
+
+    /// A wrong token, or none where one is needed: told after a time that says nothing.
+    private func reject() {
+        service.authenticationFailed(id, reason: "token")
+        lane.ioQueue.async(after: .milliseconds(.random(in: 100...200))) { [weak self] in
+            self?.close(.unauthenticated, reason: "unauthenticated")
+        }
+    }
+
+    /// After a reload: who is here by a token that is no more must come again.
+    func checkAccess() {
+        if closeReason == nil, !service.serving.access.stillAdmits(peer) { close(.unauthenticated, reason: "unauthenticated") }
     }
 
     /// Resets the connection, to have back what it holds.

@@ -70,18 +70,23 @@ extension Service {
 
     private func replaceServing() throws(Failure) -> ReloadOutcome {
         let before = serving
-        let (configuration, engine): (Configuration, Engine)
+        let (configuration, engine, access): (Configuration, Engine, Access)
         do {
             guard let source else { throw Failure(.failedPrecondition, "this daemon was given nothing to reload from") }
             let read = try source.configuration().boundToDescriptors(log).withoutMissingFolder(log)
             engine = try source.engine(read)
             try engine.selfTest()
+            access = try Access(read)
             configuration = read
         } catch let error as Failure {
             throw error
         } catch {
             let reason = (error as? any UserFacingError)?.summary ?? String(describing: error)
             throw Failure(.failedPrecondition, "the reload failed: \(reason)")
+        }
+        // What is open to others stays so.
+        guard (access.tokens == nil) == (before.access.tokens == nil) else {
+            throw Failure(.failedPrecondition, "the reload failed: to begin or end asking for tokens needs a restart")
         }
         var next = before.configuration
         var outcome = ReloadOutcome(
@@ -98,11 +103,16 @@ extension Service {
         let isSame = engine.digest == before.engine.digest && engine.numerics == before.engine.numerics
         let generation = isSame ? before.generation : Generation(engine, number: before.generation.number + 1)
         current.replace(
-            with: Serving(next, generation, workerCount: before.workerCount, started: before.started))
+            with: Serving(next, access, generation, workerCount: before.workerCount, started: before.started))
         scheduler.setLimits(Scheduler.Limits(next))
         log.setLevel(named: next.logLevel)
         for lane in lanes {
-            lane.ioQueue.async { lane.forEach { $0.generationChanged(to: generation) } }
+            lane.ioQueue.async { 
+                lane.forEach {
+                    $0.checkAccess()
+                    $0.generationChanged(to: generation)
+                }
+             }
         }
         return outcome
     }

@@ -32,6 +32,12 @@ extension Service {
         log.write(.connectionClose, [.conn: String(id), .reason: reason])
     }
 
+    /// `reason`: a token that is none of ours (or none at all), or a role that is lacking.
+    func authenticationFailed(_ conn: UInt64, reason: String, peer: String = "unknown") {
+        metrics.authenticationFailures[reason].add()
+        log.write(.authenticationFailed, [.conn: String(conn), .peer: peer, .reason: reason])
+    }
+
     func slowReader(_ id: UInt64, peer: String) { log.write(.slowReader, [.conn: String(id), .peer: peer]) }
 
     func refused(_ failure: Failure, conn: UInt64) {

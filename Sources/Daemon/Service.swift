@@ -52,9 +52,11 @@ package final class Service: Sendable {
     var methods: Methods { Methods(serving) }
 
     /// Builds everything but opens nothing. Without a source every reload fails.
+    ///
+    /// - Throws: `ConfigurationError` about the tokens file.
     package init(
         _ configuration: Configuration, engine: Engine, log: Log, metrics: Metrics, source: ReloadSource? = nil
-    ) {
+    ) throws {
         self.source = source
         self.log = log
         self.metrics = metrics
@@ -64,7 +66,8 @@ package final class Service: Sendable {
             request.connection.complete(request, .failed(Failure(code, "the deadline has passed")))
         }
         self.scheduler = scheduler
-        current = CurrentServing(Serving(configuration, Generation(engine, number: 0), workerCount: workerCount))
+        current = CurrentServing(
+            Serving(configuration, try Access(configuration), Generation(engine, number: 0), workerCount: workerCount))
         admission = Admission(current, scheduler: scheduler)
         let onScorerFailure: @Sendable (String) -> Void = { reason in
             metrics.scorerFallbacks.add(1)
@@ -146,13 +149,11 @@ package final class Service: Sendable {
             try listen(socket, isActivated: false, on: acceptor)
         }
         for activatedSocket in activated.frames {
-            let endpoint = Endpoint(ofLocal: activatedSocket)
-            guard endpoint?.isLoopback == true else {
-                throw ConfigurationError.notLoopback(key: "an activated socket", address: "\(String(describing: endpoint))")
-            }
+            try configuration.checkExposure(ofActivated: activatedSocket)
             try listen(Socket(adopting: activatedSocket), isActivated: true, on: acceptor)
         }
         guard !endpoints.isEmpty else { throw ConfigurationError.noListener }
+        if let http = activated.http { try configuration.checkExposure(ofActivated: http) }
         if let http = try HTTPServer(configuration, activated: activated.http, service: self) {
             log.write(.listen, [.endpoint: "http://\(http.endpoint.description.dropFirst("tcp://".count))"])
             operations.withLock { $0 = http }
@@ -177,11 +178,10 @@ package final class Service: Sendable {
         openConnections.enter()
         let isOver = connectionCount.wrappingAdd(1, ordering: .relaxed).newValue > configuration.maximumConnections
         metrics.connectionsOpened[transport.rawValue].add()
-        let peer = Peer(of: descriptor, transport)
-        log.write(.connectionOpen, [.conn: String(id), .peer: peer.name])
+        log.write(.connectionOpen, [.conn: String(id), .transport: transport.label])
         lane.ioQueue.async { [self] in
             let connection = ServerConnection(
-                descriptor, id: id, transport: transport, peer: peer, lane: lane, service: self)
+                descriptor, id: id, transport: transport, lane: lane, service: self)
             lane.add(connection)
             if isOver { connection.close(.resourceExhausted, reason: "max_connections", retryAfter: 1_000) }
         }
@@ -202,12 +202,11 @@ package final class Service: Sendable {
     func nextConnectionID() -> UInt64 { nextConnection.wrappingAdd(1, ordering: .relaxed).oldValue }
 
     /// What the server says of itself to a new connection.
-    func hello(connection id: UInt64, to peer: Peer) -> Sae_V1_Hello {
+    func hello(connection id: UInt64) -> Sae_V1_Hello {
         let serving = serving
         return .with {
             $0.software = "sae/\(Version.current)"
             $0.connectionID = id
-            $0.roles = ["embed", "metrics"] + (peer.isAdministrator ? ["admin"] : [])
             $0.generation = serving.engine.generation
             $0.limits = Setting.limits(of: serving.configuration)
         }

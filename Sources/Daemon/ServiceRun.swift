@@ -35,7 +35,7 @@ extension Service {
             metrics.scorerFallbacks.add(1)
             log.write(.scorerFallback, [.reason: failure.description])
         }
-        let service = Service(
+        let service = try Service(
             lowered, engine: engine, log: log, metrics: metrics, source: ReloadSource(configuration: read, engine: open))
         signal(SIGPIPE, SIG_IGN)
         let signals = [SIGTERM, SIGINT, SIGHUP].map { number in

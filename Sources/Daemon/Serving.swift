@@ -18,6 +18,7 @@ final class Generation: Sendable {
 /// sees one state from start to end.
 final class Serving: Sendable {
     let configuration: Configuration
+    let access: Access
     let generation: Generation
     let modelName: String
     let workerCount: Int
@@ -26,8 +27,12 @@ final class Serving: Sendable {
 
     var engine: Engine { generation.engine }
 
-    init(_ configuration: Configuration, _ generation: Generation, workerCount: Int, started: UInt64 = monotonicNanoseconds()) {
+    init(
+        _ configuration: Configuration, _ access: Access, _ generation: Generation, workerCount: Int,
+        started: UInt64 = monotonicNanoseconds()
+    ) {
         self.configuration = configuration
+        self.access = access
         self.generation = generation
         self.workerCount = workerCount
         self.started = started

@@ -17,6 +17,8 @@ package struct Load: Sendable {
     package var rate: Double?
     /// While nobody listens the first connections are tried again for so long.
     package var connectTimeout = Duration.seconds(5)
+    /// How to connect: with which token, and the like.
+    package var access = ClientOptions()
 
     package init(endpoint: String, connections: Int, textsPerRequest: Int, duration: Duration) {
         self.endpoint = endpoint
@@ -32,7 +34,7 @@ package struct Load: Sendable {
         let requests = stride(from: 0, to: texts.count, by: textsPerRequest).map {
             LoadRequest(texts[$0..<min(texts.count, $0 + textsPerRequest)])
         }
-        var options = ClientOptions()
+        var options = access
         options.maximumAttempts = 1
         options.maximumConnections = 1
         let queue = IOQueue(label: "sae.load")

@@ -152,7 +152,7 @@ final class Link: @unchecked Sendable {
                     Failure(code, "the server ended the connection: \(message.reason)", retryAfter: message.retryAfterMs))
             case .close(let reason):
                 end(ClientError(.unavailable, "the connection ended: \(reason)"), isLoss: false)
-            case .call, .refused, .cancelled, .message, .halfClosed, .credited, .ended: break
+            case .call, .refused, .cancelled, .rejected, .message, .halfClosed, .credited, .ended: break
             }
         }
         if !failures.isEmpty { pool?.callsFailed(failures, wereLost: false) }

@@ -15,6 +15,8 @@ package enum ConnectionAction: Sendable {
     case halfClosed(stream: UInt32)
     /// More may be sent on a streaming call.
     case credited(stream: UInt32)
+    /// Server: the peer is not let in. Nothing it sends is heard any more; `close` is to be called, later.
+    case rejected
     /// Client: a streaming call has ended well.
     case ended(stream: UInt32)
     /// Server: the rules refuse a call, which was never open: its END is to be sent. The method's number is as it came.
@@ -56,7 +58,7 @@ package struct Call: Sendable {
 /// Server and client are its two roles (service specification, section 2).
 package struct ConnectionState: Sendable {
     package enum Role: Sendable { case server, client }
-    enum Phase: Sendable { case awaitingHello, open, closing }
+    enum Phase: Sendable { case awaitingHello, open, rejected, closing }
 
     package static let version: UInt32 = 1
     package static let crcFeature: UInt64 = 1
@@ -76,6 +78,9 @@ package struct ConnectionState: Sendable {
     var refusesStreams = false
     var controlTokens: Double
     var controlUpdated: UInt64 = 0
+
+    /// Server: asked for the peer's HELLO once; the roles that it has, or nil when it is not let in.
+    package var admit: @Sendable (Sae_V1_Hello) -> [String]? = { _ in [] }
 
     /// True once both sides agreed on checksums.
     package internal(set) var usesCRC = false
@@ -113,11 +118,11 @@ package struct ConnectionState: Sendable {
 
     /// Takes bytes from the peer; `now` is a monotonic time in nanoseconds.
     package mutating func receive(_ bytes: UnsafeRawBufferPointer, now: UInt64) -> [ConnectionAction] {
-        guard phase != .closing else { return [] }
+        guard phase != .closing, phase != .rejected else { return [] }
         var bytes = bytes
         var actions: [ConnectionAction] = []
         do throws(Violation) {
-            while phase != .closing, let event = try decoder.next(&bytes) {
+            while phase != .closing, phase != .rejected, let event = try decoder.next(&bytes) {
                 switch event {
                 case .frame(let frame): try receive(frame, now: now, into: &actions)
                 case .oversizedRequest(let header): try refuseOversized(header, into: &actions)
@@ -267,7 +272,14 @@ extension ConnectionState {
         guard hello.versionMin <= Self.version, hello.versionMax >= Self.version else {
             throw .unsupportedVersion
         }
-        if role == .server { actions.append(.send(encodedHello())) }
+        if role == .server {
+            guard let roles = admit(hello) else {
+                phase = .rejected
+                return actions.append(.rejected)
+            }
+            ownHello.roles = roles
+            actions.append(.send(encodedHello()))
+        }
         usesCRC = hello.features & ownHello.features & Self.crcFeature != 0
         decoder.requiresCRC = usesCRC
         decoder.isOpening = false

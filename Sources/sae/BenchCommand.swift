@@ -121,6 +121,7 @@ struct BenchCommand: AsyncParsableCommand {
                     load.rate = rate.map(Double.init)
                     load.timeout = .milliseconds(timeout)
                     load.connectTimeout = .seconds(daemon.wait)
+                    load.access = try daemon.clientOptions()
                     _ = try await load.run(texts)
                     load.duration = .seconds(seconds)
                     try show(await load.run(texts), of: load)

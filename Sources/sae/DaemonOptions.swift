@@ -1,5 +1,7 @@
 import ArgumentParser
+import Bytes
 import Diagnostics
+import Foundation
 import SAEClient
 import Transport
 
@@ -14,6 +16,11 @@ struct DaemonOptions: ParsableArguments {
     @Option(help: "Seconds in which the daemon must answer: it may still be starting.")
     var wait = 3.0
 
+    @Option(
+        help: ArgumentHelp(
+            "File with the token to show. (default: the one in SAE_CLIENT_TOKEN_FILE, or none)", valueName: "file"))
+    var tokenFile: String?
+
     func validate() throws {
         guard wait >= 0.1, wait <= 86_400 else { throw ValidationError("--wait is 0.1 to 86,400 seconds") }
         if let connect { try Self.check(connect, of: "--connect") }
@@ -26,7 +33,19 @@ struct DaemonOptions: ParsableArguments {
         }
     }
 
+    /// With the token, which is never an argument or a variable itself.
+    func clientOptions() throws -> ClientOptions {
+        var options = ClientOptions()
+        let environment = ProcessInfo.processInfo.environment
+        if let path = tokenFile ?? environment["SAE_CLIENT_TOKEN_FILE"] {
+            let file = try MappedFile(path)
+            let text = withExtendedLifetime(file) { String(decoding: file.bytes, as: UTF8.self) }
+            options.token = text.trimmingCharacters(in: .whitespacesAndNewlines)
+        }
+        return options
+    }
+
     func client(at endpoint: String) async throws -> Client {
-        try await Client(connectingTo: endpoint, timeout: .seconds(wait))
+        try await Client(connectingTo: endpoint, options: try clientOptions(), timeout: .seconds(wait))
     }
 }

@@ -23,6 +23,7 @@ struct SAE: AsyncParsableCommand {
             TraceCommand.self,
             ForthCommand.self,
             ServeCommand.self,
+            TokenCommand.self,
             FitCommand.self,
             EvolveCommand.self,
             EvalCommand.self,

@@ -48,7 +48,7 @@ package func words(_ frame: Frame) -> String {
 
 package func helloFrame(
     checksums: Bool = false, versions: ClosedRange<UInt32> = 1...1, maximumFrameBytes: UInt32 = 65_536,
-    window: UInt32 = 65_536, software: String = "test"
+    window: UInt32 = 65_536, software: String = "test", token: String = ""
 ) -> [UInt8] {
     let hello = Sae_V1_Hello.with {
         $0.versionMin = versions.lowerBound
@@ -56,6 +56,7 @@ package func helloFrame(
         $0.maxFrameBytes = maximumFrameBytes
         $0.initialWindow = window
         $0.software = software
+        $0.token = token
         $0.features = checksums ? 1 : 0
     }
     return frame(.hello, message: wireBytes(hello))

@@ -51,7 +51,7 @@ final class ServiceFixture: Sendable {
         let written = Mutex<(@Sendable () throws -> Configuration)>.Box { [configuration] in configuration }
         readings = written
         let model = folder.path("tiny.sae")
-        service = Service(
+        service = try Service(
             configuration, engine: engine, log: Log(writer, levelNamed: "debug"), metrics: metrics,
             source: ReloadSource(
                 configuration: { try written.mutex.withLock { $0 }() },

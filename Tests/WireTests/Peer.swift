@@ -33,6 +33,7 @@ struct Peer {
         switch action {
         case .send(let bytes): sentFrames(bytes).map { "send \($0)" }
         case .opened: ["opened"]
+        case .rejected: ["rejected"]
         case .call(let call): ["call \(call.stream) \(call.method.name)"]
         case .refused(let stream, _, let failure):
             sentFrames(ConnectionState.encodedEnd(stream: stream, failure, withCRC: state.usesCRC)).map { "send \($0)" }

@@ -55,6 +55,11 @@ package struct Configuration: Sendable, Equatable {
     package var drainGrace = Duration.milliseconds(25_000)
     package var watchdogStall = Duration.milliseconds(5_000)
 
+    /// Empty: no tokens.
+    package var tokensFile = ""
+    package var unixRoles = "embed,jobs,metrics"
+    package var allowsPlaintext = false
+
     package var logLevel = "info"
     package var logFormat = "auto"
     package var logSlowRequest = Duration.milliseconds(100)

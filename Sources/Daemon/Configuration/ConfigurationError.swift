@@ -7,7 +7,9 @@ package enum ConfigurationError: UserFacingError, Equatable {
     case unknown(name: String, origin: String, nearest: String)
     case missingValue(flag: String)
     case badValue(key: String, origin: String, value: String, reason: String)
-    case notLoopback(key: String, address: String)
+    /// Others could reach the address, and what must guard it is missing.
+    case exposed(key: String, address: String, missing: String)
+    case openToOthers(path: String)
     case badAddress(key: String, origin: String, address: String, reason: String)
     case noListener
 
@@ -19,8 +21,9 @@ package enum ConfigurationError: UserFacingError, Equatable {
         case .missingValue(let flag): "\(flag) needs a value"
         case .badValue(let key, let origin, let value, let reason):
             "\(key) = \(value) (\(origin)) is not possible: it \(reason)"
-        case .notLoopback(let key, let address):
-            "\(key) = \(address) is not a loopback address, and without tokens and TLS no other may be opened"
+        case .exposed(let key, let address, let missing):
+            "\(key) = \(address) can be reached from other machines, and there is no \(missing)"
+        case .openToOthers(let path): "\(path) holds secrets and any user may read it"
         case .badAddress(let key, let origin, let address, let reason): "\(key) = \(address) (\(origin)): \(reason)"
         case .noListener: "listen.tcp and listen.unix are both empty: nobody could reach the daemon"
         }
@@ -32,7 +35,9 @@ package enum ConfigurationError: UserFacingError, Equatable {
         case .syntax: nil
         case .unknown(_, _, let nearest): "did you mean \(nearest)?"
         case .missingValue, .badValue: "see deploy/config/sae.toml for every setting"
-        case .notLoopback: "use 127.0.0.1, [::1] or a Unix socket"
+        case .exposed:
+            "set auth.tokens_file (sae token makes its lines), and TLS or tls.plaintext_ok, or use 127.0.0.1, [::1] or a Unix socket"
+        case .openToOthers: "chmod 0640"
         case .badAddress("listen.unix", _, _, _): "give a path of 1 to 107 bytes"
         case .badAddress: "write HOST:PORT, as 127.0.0.1:7733"
         case .noListener: "set one of them"
@@ -44,7 +49,7 @@ package enum ConfigurationError: UserFacingError, Equatable {
         switch self {
         case .missingValue: true
         case .unknown(_, let origin, _), .badValue(_, let origin, _, _), .badAddress(_, let origin, _, _): origin == "flag"
-        case .unreadable, .syntax, .notLoopback, .noListener: false
+        case .unreadable, .syntax, .exposed, .openToOthers, .noListener: false
         }
     }
 

@@ -26,7 +26,7 @@ package struct Setting: Sendable {
     /// What listeners, threads, scorers and the handshakes of open connections were made with.
     private static let fixed: Set = [
         "config", "model.scorer", "model.device", "listen.tcp", "listen.unix", "listen.unix_mode", "http.listen", "workers.count",
-        "limits.max_frame_bytes", "limits.initial_window", "log.format",
+        "limits.max_frame_bytes", "limits.initial_window", "log.format", "tls.plaintext_ok",
     ]
 
     init(_ key: String, flag: String? = nil, _ kind: Kind, _ meaning: String) {
@@ -227,6 +227,11 @@ extension Setting {
         Setting(
             "watchdog.stall_ms", .milliseconds(\.watchdogStall, 100...600_000),
             "an I/O queue or worker without progress is stuck"),
+        Setting(
+            "auth.tokens_file", flag: "--tokens", .text(\.tokensFile),
+            "tokens as 'sae token' makes them; empty: $CREDENTIALS_DIRECTORY/tokens if it is there, else none"),
+        Setting("auth.unix_roles", .text(\.unixRoles), "roles over a Unix socket without a token: embed, jobs, metrics, admin"),
+        Setting("tls.plaintext_ok", .truth(\.allowsPlaintext), "other addresses than loopback without TLS; tokens are still needed"),
         Setting(
             "log.level",
             .choice(\.logLevel, ["trace", "debug", "info", "notice", "warning", "error"]),

@@ -12,7 +12,7 @@ final class HTTPConnection: ChannelInboundHandler {
     static let maximumHeadBytes = 16_384
     static let maximumFieldCount = 64
 
-    private enum Phase {
+    enum Phase {
         /// Between requests.
         case idle
         /// A head is coming in.
@@ -25,31 +25,31 @@ final class HTTPConnection: ChannelInboundHandler {
     }
 
     /// A body as it comes in.
-    private struct Upload {
+    struct Upload {
         let route: HTTPRoute
         let arrival: UInt64
         let deadline: UInt64
     }
 
     let id: UInt64
-    private let service: Service
-    private let connections: HTTPConnections
-    private let queue = RequestQueue()
-    private var context: ChannelHandlerContext?
-    private var phase = Phase.idle
+    let service: Service
+    let connections: HTTPConnections
+    let queue = RequestQueue()
+    var context: ChannelHandlerContext?
+    var phase = Phase.idle
     /// When the phase began, or an answer last moved on.
     private(set) var since = monotonicNanoseconds()
     private var closeReason = "eof"
 
     /// Of the request under way.
-    private var head = HTTPRequestHead(version: .http1_1, method: .GET, uri: "/")
-    private var family = HTTPRoute.Family.plain
-    private var closesAfterwards = false
-    private var isCounted = false
-    private var deadlineTimer: Scheduled<Void>?
-    private var body: [UInt8] = []
+    var head = HTTPRequestHead(version: .http1_1, method: .GET, uri: "/")
+    var family = HTTPRoute.Family.plain
+    var closesAfterwards = false
+    var isCounted = false
+    var deadlineTimer: Scheduled<Void>?
+    var body: [UInt8] = []
     /// Bytes accounted for: the body as it comes in, then what the request holds.
-    private var heldBytes = 0
+    var heldBytes = 0
     private lazy var output = HTTPOutput(
         onProgress: { [weak self] in self?.since = monotonicNanoseconds() }, onSent: { [weak self] in self?.answerIsSent() })
 
@@ -140,158 +140,6 @@ final class HTTPConnection: ChannelInboundHandler {
     }
 }
 
-/// From a head to a request.
-extension HTTPConnection {
-    /// What is known of the request before belongs to it alone.
-    private func forgetHead() {
-        head = HTTPRequestHead(version: .http1_1, method: .GET, uri: "/")
-        family = .plain
-    }
-
-    private func begin(_ head: HTTPRequestHead) {
-        self.head = head
-        closesAfterwards = !head.isKeepAlive
-        let parts = head.uri.split(separator: "?", maxSplits: 1, omittingEmptySubsequences: false)
-        let path = parts.first.map(String.init) ?? head.uri
-        let found = HTTPRoute(rawValue: path).flatMap { $0.isAPI && !service.configuration.httpAPI ? nil : $0 }
-        family = found?.family ?? HTTPRoute.Family(ofPath: path)
-        let now = monotonicNanoseconds()
-        do throws(HTTPFailure) {
-            try checkHost()
-            guard let route = found else { throw HTTPFailure(Failure(.notFound, "no such path")) }
-            guard route.takes(head.method) else {
-                var failure = HTTPFailure(.methodNotAllowed, "only \(route.allowed)")
-                failure.allow = route.allowed
-                throw failure
-            }
-            guard route.takesBody else {
-                guard !hasBody else { throw HTTPFailure(.payloadTooLarge, "this route takes no body") }
-                let isVerbose = parts.count > 1 && parts[1].split(separator: "&").contains("verbose")
-                send(service.reply(to: route, isVerbose: isVerbose))
-                if route.isAPI { service.ended(.info, .http, .ok, since: now) }
-                return
-            }
-            try checkBody()
-            let time = try timeout()
-            enter(.body(Upload(route: route, arrival: now, deadline: now + time.nanoseconds)))
-            if head.headers[canonicalForm: "expect"].contains("100-continue") {
-                context?.writeAndFlush(
-                    Self.wrapOutboundOut(.head(HTTPResponseHead(version: .http1_1, status: .continue))), promise: nil)
-            }
-        } catch {
-            if found?.takesBody ?? false { service.ended(nil, .http, error.failure.code, since: now) }
-            refuse(error)
-        }
-    }
-
-    /// Without tokens only this machine's own names are served, so that no page in a browser reaches the daemon by a name of
-    /// its own that leads here (DNS rebinding); HTTP/1.1 needs the field, once.
-    private func checkHost() throws(HTTPFailure) {
-        let hosts = head.headers["host"]
-        guard hosts.count == 1 || (hosts.isEmpty && head.version == .http1_0) else {
-            closesAfterwards = true
-            throw HTTPFailure(.badRequest, "one Host is needed")
-        }
-        guard let host = hosts.first else { return }
-        // Any port will do: the name alone is what a browser cannot forge.
-        let endpoint = (try? Endpoint.tcp(parsing: host)) ?? (try? Endpoint.tcp(parsing: "\(host):80"))
-        guard endpoint?.isLoopback == true else {
-            closesAfterwards = true
-            throw HTTPFailure(Failure(.permissionDenied, "only by the names of this machine's loopback"))
-        }
-    }
-
-    private var hasBody: Bool {
-        head.headers.contains(name: "transfer-encoding")
-            || head.headers.first(name: "content-length").map { $0 != "0" } ?? false
-    }
-
-    private func checkBody() throws(HTTPFailure) {
-        let type = head.headers.first(name: "content-type")?.split(separator: ";").first?.filter { $0 != " " }
-        guard type?.lowercased() == "application/json" else {
-            throw HTTPFailure(.unsupportedMediaType, "Content-Type must be application/json")
-        }
-        guard !head.headers.contains(name: "transfer-encoding"),
-            let length = head.headers.first(name: "content-length").flatMap(Int.init)
-        else { throw HTTPFailure(.lengthRequired, "Content-Length is needed, and Transfer-Encoding is not taken") }
-        let limit = service.configuration.maximumHTTPBodyBytes
-        guard length <= limit else {
-            throw HTTPFailure(.payloadTooLarge, "the body is over the limit", limit: "http.max_body_bytes", value: UInt64(limit))
-        }
-    }
-
-    /// What the client gives, or else the daemon's default.
-    private func timeout() throws(HTTPFailure) -> Duration {
-        let configuration = service.configuration
-        guard let text = head.headers.first(name: "x-sae-timeout-ms") else { return configuration.defaultTimeout }
-        guard let milliseconds = Int(text), 1...Int(Int32.max) ~= milliseconds else {
-            throw HTTPFailure(.badRequest, "X-Sae-Timeout-Ms must be a whole number of milliseconds")
-        }
-        return min(.milliseconds(milliseconds), configuration.maximumTimeout)
-    }
-
-    private var requestID: String? {
-        head.headers.first(name: "x-request-id").flatMap { id in
-            id.utf8.count <= 64 && id.utf8.allSatisfy { 0x21...0x7e ~= $0 } ? id : nil
-        }
-    }
-
-    private func append(_ bytes: ByteBuffer, _ upload: Upload) {
-        do throws(Failure) {
-            try service.admission.extend(by: bytes.readableBytes)
-            heldBytes += bytes.readableBytes
-            body.append(contentsOf: bytes.readableBytesView)
-        } catch {
-            service.refused(error, conn: id)
-            service.ended(nil, .http, error.code, since: upload.arrival)
-            refuse(HTTPFailure(error))
-        }
-    }
-
-    private func call(_ upload: Upload) {
-        defer { body = [] }
-        do throws(HTTPFailure) {
-            let wanted = try APIRequest(
-                upload.route, body, maximumTexts: service.configuration.maximumTextsPerRequest,
-                dimensions: service.methods.dimensions)
-            do throws(Failure) { try start(wanted, upload) } catch { throw HTTPFailure(error) }
-        } catch {
-            if error.failure.isRefused { service.refused(error.failure, conn: id) }
-            service.ended(upload.route.method, .http, error.failure.code, since: upload.arrival)
-            send(error.reply(family))
-        }
-    }
-
-    /// Past the gate that frames pass, to the workers.
-    private func start(_ wanted: APIRequest, _ upload: Upload) throws(Failure) {
-        guard let loop = context?.eventLoop else { return }
-        try service.admission.checkState()
-        let exchange = HTTPExchange(self, on: loop, service, requestID: requestID, shape: wanted.shape)
-        let arrived = Arrival(
-            call: wanted.call, time: upload.arrival, deadline: upload.deadline, renderedBytes: wanted.answerBytes)
-        let request = try service.methods.request(arrived, on: exchange)
-        let limit = service.configuration.maximumConnectionOutputBytes
-        guard request.answerBytes <= limit else {
-            throw Failure(
-                .invalidArgument, "the answer would be over the limit", limit: "limits.max_connection_output_bytes",
-                value: UInt64(limit))
-        }
-        let now = monotonicNanoseconds()
-        guard now < upload.deadline else { throw Failure(.deadlineExceeded, "the deadline has passed") }
-        // What a worker says of it comes by way of this loop, and so later than what follows.
-        try service.admission.admit(request, to: queue, connectionBytes: 0, remaining: upload.deadline - now)
-        service.admission.account(request.heldBytes - request.answerBytes - heldBytes)
-        heldBytes = request.heldBytes
-        enter(.computing(exchange, request))
-        isCounted = true
-        connections.begin()
-        service.metrics.requestTexts.observe(request.lengths.count)
-        deadlineTimer = loop.assumeIsolated().scheduleTask(in: .nanoseconds(Int64(upload.deadline - now))) { [self] in
-            fail(request, Failure(.deadlineExceeded, "the deadline has passed"))
-        }
-    }
-}
-
 /// From a request to its answer.
 extension HTTPConnection {
     /// A worker says something of `request`.
@@ -313,7 +161,7 @@ extension HTTPConnection {
     }
 
     /// Ends a request under way without its answer.
-    private func fail(_ request: Request, _ failure: Failure) {
+    func fail(_ request: Request, _ failure: Failure) {
         guard case .computing(_, let current) = phase, current === request else { return }
         if failure.code == .deadlineExceeded { service.metrics.textsDropped[0].add(request.lengths.count) }
         abandon(request)
@@ -342,12 +190,12 @@ extension HTTPConnection {
     }
 
     /// Answers before the request is whole: then nothing more can come behind it.
-    private func refuse(_ failure: HTTPFailure) {
+    func refuse(_ failure: HTTPFailure) {
         if hasBody { closesAfterwards = true }
         send(failure.reply(family))
     }
 
-    private func send(_ reply: HTTPReply) {
+    func send(_ reply: HTTPReply) {
         guard let context else { return }
         if service.state != .serving { closesAfterwards = true }
         var headers = HTTPHeaders(reply.fields)
@@ -374,7 +222,7 @@ extension HTTPConnection {
 
 /// Times.
 extension HTTPConnection {
-    private func enter(_ phase: Phase) {
+    func enter(_ phase: Phase) {
         self.phase = phase
         since = monotonicNanoseconds()
     }

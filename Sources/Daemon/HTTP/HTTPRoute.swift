@@ -55,6 +55,12 @@ enum HTTPRoute: String, CaseIterable {
         }
     }
 
+    /// Livez, readyz and health say nothing that needs guarding.
+    var needsAccess: Bool { isAPI || self == .metrics }
+
+    /// What whoever asks must be allowed.
+    var role: Roles { self == .metrics ? .metrics : method.role }
+
     var allowed: String { takesBody ? "POST" : "GET, HEAD" }
 
     func takes(_ method: HTTPMethod) -> Bool { takesBody ? method == .POST : method == .GET || method == .HEAD }

@@ -13,6 +13,7 @@ package enum Event: String, CaseIterable, Sendable {
     case refused
     case slowRequest = "slow_request"
     case protocolError = "protocol_error"
+    case authenticationFailed = "auth_failed"
     case slowReader = "slow_reader"
     case descriptorLimit = "fd_limit"
     case watchdogLag = "watchdog_lag"
@@ -25,7 +26,7 @@ package enum Event: String, CaseIterable, Sendable {
     var level: Logger.Level {
         switch self {
         case .startup, .listen, .ready, .reload, .generationChanged, .drainBegin, .drainEnd, .shutdown: .info
-        case .refused, .slowRequest, .protocolError, .slowReader: .notice
+        case .refused, .slowRequest, .protocolError, .authenticationFailed, .slowReader: .notice
         case .reloadFailed, .listenSkipped, .descriptorLimit, .watchdogLag, .scorerFallback: .warning
         case .internalError: .error
         case .connectionOpen, .connectionClose, .request: .debug
@@ -47,6 +48,7 @@ package enum Event: String, CaseIterable, Sendable {
         case .refused: "request refused"
         case .slowRequest: "slow request"
         case .protocolError: "connection ended for a violation of the protocol"
+        case .authenticationFailed: "not let in, or not allowed what was asked"
         case .slowReader: "connection ended because its peer does not read"
         case .descriptorLimit: "fewer connections than configured: the descriptor limit is low"
         case .watchdogLag: "an I/O queue or worker does not advance"
@@ -62,7 +64,7 @@ package enum Event: String, CaseIterable, Sendable {
     var perSecond: Int {
         switch self {
         case .refused: 1
-        case .slowRequest, .protocolError, .slowReader, .watchdogLag: 10
+        case .slowRequest, .protocolError, .authenticationFailed, .slowReader, .watchdogLag: 10
         default: .max
         }
     }
@@ -70,7 +72,7 @@ package enum Event: String, CaseIterable, Sendable {
 
 /// The metadata keys that a record may carry.
 package enum LogKey: String, Sendable {
-    case conn, stream, method, peer, code, limit, texts, bytes, generation, reason, count, endpoint, version, changed
+    case conn, stream, method, peer, transport, code, limit, texts, bytes, generation, reason, count, endpoint, version, changed
     case needsRestart = "needs_restart"
     case requestID = "request_id"
     case queueMicroseconds = "queue_us"

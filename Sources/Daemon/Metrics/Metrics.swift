@@ -52,7 +52,7 @@ package final class Metrics: Sendable {
         "handshake_timeout", "control_flood", "unsupported_version", "bad_request", "other",
     ]
     static let closeReasons =
-        ["eof", "reset", "idle", "max_age", "draining", "slow_reader", "evicted", "max_connections", "keep_alive"]
+        ["eof", "reset", "idle", "max_age", "draining", "slow_reader", "evicted", "max_connections", "keep_alive", "unauthenticated"]
         + protocolReasons
 
     private let requests = (0..<MethodName.allCases.count * TransportName.allCases.count * codes.count).map { _ in
@@ -78,6 +78,7 @@ package final class Metrics: Sendable {
     package let receivedBytes = LabelledCounter(TransportName.allCases.map(\.label))
     package let sentBytes = LabelledCounter(TransportName.allCases.map(\.label))
     package let protocolErrors = LabelledCounter(protocolReasons)
+    package let authenticationFailures = LabelledCounter(["token", "role", "certificate", "other"])
     package let logEventsDropped = Counter()
     package let reloads = LabelledCounter(["ok", "failed"])
     /// Unix time in seconds; 0 before the first.
@@ -131,6 +132,7 @@ package final class Metrics: Sendable {
         page.labelled("sae_received_bytes_total", "transport", "Bytes received.", receivedBytes)
         page.labelled("sae_sent_bytes_total", "transport", "Bytes sent.", sentBytes)
         page.labelled("sae_protocol_errors_total", "reason", "Violations that ended a connection.", protocolErrors)
+        page.labelled("sae_auth_failures_total", "reason", "Refused for what was offered to prove who asks.", authenticationFailures)
         page.labelled("sae_reloads_total", "result", "Reloads.", reloads)
         page.gauge(
             "sae_last_reload_success_timestamp_seconds", "Unix time of the last reload; 0 before the first.",
