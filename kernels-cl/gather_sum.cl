@@ -8,7 +8,7 @@
 //   sums        texts × dimensions, row-major
 //
 // One work-item computes 16 dimensions of a text: global size (texts, ⌈dimensions / 16⌉), texts > 0. Items in order,
-// each a fused multiply-add. Twin: `PlainKernels.gatherSums`, which is `sae_add_rows`; equal bit for bit.
+// each a fused multiply-add. Twin: `PlainKernels.gatherSums`; equal bit for bit.
 
 #pragma OPENCL FP_CONTRACT OFF
 

@@ -37,7 +37,7 @@ measure() {
     local name=$1
     shift
     local model=$folder/$name.sae
-    [ -s "$model" ] || "$sae" fit "$teacher/texts.txt.gz" "$teacher/vectors.npy" --scales "$teacher/scales.npy" \
+    "$sae" model info "$model" >/dev/null 2>&1 || "$sae" fit "$teacher/texts.txt.gz" "$teacher/vectors.npy" --scales "$teacher/scales.npy" \
         --also "$cache/perturbed.txt" "$cache/perturbed.npy" --contrasts "$cache/held.txt" "$cache/held.npy" \
         --basis "$teacher/basis.npy" --pieces "$cache/pieces.model" --start "$cache/pieces.npy" \
         --epochs 3 --output "$model" "$@"

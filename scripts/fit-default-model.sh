@@ -2,12 +2,13 @@
 # Fits the shipped model, or a smaller or larger one, from texts and a teacher's vectors: trains the vocabulary, captures
 # the vectors that are missing, fits a model without discrete rules, mines rules from what it misses, fits with them, writes
 # the model and evaluates it. Finished parts are kept and used again; a fit that was stopped goes on after its last epoch.
+# The kept parts are known by their names: delete them from the cache to make them anew.
 #
 # Usage: scripts/fit-default-model.sh [--size small|default|large] [--output FILE] [-- OPTIONS OF SAE FIT]
 #   --size SIZE     small: 8,000 pieces, 256 context rules, no discrete rules, at most 4 MB; default: 32,000 pieces, 1,024
 #                   context rules, discrete rules, 16 MB; large: 64,000 pieces, 2,048 context rules, wider records, 35 MB
 #   --output FILE   where the model goes (default: deploy/models/SIZE.sae)
-#   after --        given to sae fit as they are, such as --rules 0: scripts/ablation.sh does so
+#   after --        given to sae fit as they are, such as --rules 0
 #   SAE_DATA        the folder with teacher/ and eval-dev/ (default: ../shared/data)
 #   SAE_FIT_CACHE   where vocabulary, vectors and checkpoint are kept (default: ~/.cache/sae-teacher)
 . "$(dirname "$0")/lib/common.sh"
@@ -120,10 +121,10 @@ phrases=$cache/phrases$suffix.txt
 if [ "$size" != small ] && [ ! -s "$phrases" ]; then
     say "fitting without discrete rules"
     plain=$cache/without-phrases$suffix.sae
-    [ -s "$plain" ] || fit without-phrases "${pairs[@]}" --epochs 3 --output "$plain"
+    [ -s "$plain" ] || fit without-phrases "${pairs[@]}" --epochs 3 --output "$plain" "${options[@]}"
     say "mining discrete rules"
     "$sae" rules mine "$teacher/texts.txt.gz" "$teacher/vectors.npy" "${written[@]}" --basis "$teacher/basis.npy" \
-        --model "$plain" --significance 2.5 --maximum-rules 20000 --output "$phrases"
+        --model "$plain" --significance 1.5 --maximum-rules 20000 --output "$phrases"
 fi
 say "fitting"
 [ "$size" = small ] || options=(--phrases "$phrases" "${options[@]}")

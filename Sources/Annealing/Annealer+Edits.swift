@@ -107,7 +107,7 @@ extension Annealer {
         workspace.tried += 1
         workspace.kept += 1
         if workspace.temperature > 0, workspace.energy < workspace.bestEnergy { workspace.keepBest(stream) }
-        assert(stream.problem(recordCount: rules.recordCount, pieceCount: workspace.pieceCount) == nil)
+        validate(stream, pieceCount: workspace.pieceCount)
     }
 
     /// Gives up the edits that the proposal withdrew.
@@ -132,6 +132,14 @@ extension Annealer {
         if workspace.temperature == 0 { workspace.claims[claim].settledAt = workspace.commits }
         workspace.reverts += 1
         workspace.tried += 1
-        assert(stream.problem(recordCount: rules.recordCount, pieceCount: workspace.pieceCount) == nil)
+        validate(stream, pieceCount: workspace.pieceCount)
+    }
+
+    private func validate(_ stream: ProgramStream, pieceCount: Int) {
+        #if !DEBUG
+            guard options.validates else { return }
+        #endif
+        let problem = stream.problem(recordCount: rules.recordCount, pieceCount: pieceCount)
+        precondition(problem == nil, "a rewrite broke the program")
     }
 }

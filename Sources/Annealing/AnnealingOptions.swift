@@ -10,6 +10,8 @@ package struct AnnealingOptions: Sendable {
     /// Sweeps for which a match that was reverted does not bid.
     package var refraction: Int
     package var limits: AnnealingLimits
+    /// The program is validated after every rewrite, as debug builds always do.
+    package var validates = false
 
     package init(
         schedule: CoolingSchedule = .greedy, price: Float = 0, inhibition: Float = 0,

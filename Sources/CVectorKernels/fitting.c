@@ -60,7 +60,7 @@ INLINE void through_unit(float *gradient, const float *unit, float inverse, size
 
 static int unsuitable(struct sae_fit_shape shape) {
     return UNSUITABLE(shape.D) || shape.r % LANES || shape.r > SAE_FIT_MAXIMUM_RANK || shape.s % LANES ||
-           shape.c % LANES || shape.c > SAE_FIT_MAXIMUM_DIMENSIONS;
+           shape.s > SAE_FIT_MAXIMUM_RANK || shape.c % LANES || shape.c > SAE_FIT_MAXIMUM_DIMENSIONS;
 }
 
 static const int offsets_of_d[4] = {-2, -1, 1, 2};
@@ -336,7 +336,7 @@ WIDEST
 void sae_fit_update(float *records, float *means, float *variances, float *rounded, struct sae_fit_shape shape,
                     const struct sae_fit_texts *texts, const struct sae_fit_batch *batch, struct sae_fit_adam adam,
                     uint32_t part, uint32_t parts) {
-    float sum[2 * SAE_FIT_MAXIMUM_DIMENSIONS + SAE_FIT_MAXIMUM_RANK + 5 * SAE_FIT_MAXIMUM_DIMENSIONS + LANES];
+    float sum[3 * SAE_FIT_MAXIMUM_DIMENSIONS + 3 * SAE_FIT_MAXIMUM_RANK + LANES];
     const size_t D = shape.D, r = shape.r, moved = 2 * shape.s + 2 * shape.c, width = sae_fit_width(shape);
     const int gated = r || shape.s;
     if (unsuitable(shape) || parts < 1) return;

@@ -43,8 +43,7 @@ typedef int8_t signed_sixteen __attribute__((vector_size(16)));
     __builtin_shufflevector(a, b, (at), (at) + 2, (at) + 16, (at) + 18, (at) + 4, (at) + 6, (at) + 20, (at) + 22,      \
                             (at) + 8, (at) + 10, (at) + 24, (at) + 26, (at) + 12, (at) + 14, (at) + 28, (at) + 30)
 
-// Where the numbers of a record stand, and number `index` of those of 16 bits.
-#define NUMBERS(records) ((records).D + ((records).r + 2 * (records).s + 2 * (records).c) / 2)
+// Number `index` of a record's numbers of 16 bits.
 INLINE float short_float(const uint8_t *numbers, size_t index) {
     uint16_t half;
     memcpy(&half, numbers + sizeof(float) + 2 * index, sizeof half);

@@ -14,6 +14,9 @@
 #define VNNI __attribute__((target("avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")))
 #endif
 
+// Where the scales and b of a record stand.
+#define NUMBERS(shape) ((shape).D + ((shape).r + 2 * (shape).s + 2 * (shape).c) / 2)
+
 // Bytes of a panel's step: 16 rows × 4 columns.
 #define SAE_STEP 64
 

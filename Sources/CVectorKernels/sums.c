@@ -217,7 +217,7 @@ static void add(int set, struct rows rows, float *x) {
 
 void sae_add_records(int set, struct sae_records records, const uint32_t *ids, const float *weights, size_t count,
                      float *x) {
-    const uint8_t *scales = records.base + records.D + (records.r + 2 * records.s + 2 * records.c) / 2;
+    const uint8_t *scales = records.base + NUMBERS(records);
     add(set, (struct rows){records.base, records.stride, records.D, scales, records.stride, ids, weights, count}, x);
 }
 

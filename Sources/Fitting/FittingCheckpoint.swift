@@ -1,7 +1,7 @@
 import Bytes
 
 /// A fit between two epochs, in a file:
-/// `"SAEFIT2\n"` · SHA-256 of what the fit is of · u64 finished epochs · u64 steps · u64 floats a column · f64 best
+/// `"SAEFIT3\n"` · SHA-256 of what the fit is of · u64 finished epochs · u64 steps · u64 floats a column · f64 best
 /// agreement · four columns of float32: parameters, means, variances, best parameters · u32 CRC-32C of all before.
 struct FittingCheckpoint {
     var epochCount: Int
@@ -12,7 +12,7 @@ struct FittingCheckpoint {
     var bestAgreement: Double
     var bestNumbers: [Float]
 
-    private static let magic = Array("SAEFIT2\n".utf8)
+    private static let magic = Array("SAEFIT3\n".utf8)
     private static let headBytes = 8 + 32 + 4 * 8
 
     func write(to path: String, identity: [UInt8]) throws(FittingError) {

@@ -19,6 +19,8 @@ package enum FittingError: UserFacingError, Equatable {
     case nothingToFit(texts: Int, heldOut: Int)
     case start(path: String, rows: Int, pieces: Int)
     case options(String)
+    /// The loss of an epoch is not a finite number.
+    case diverged(epoch: Int)
     case checkpoint(path: String, reason: String)
 
     package var summary: String {
@@ -38,6 +40,7 @@ package enum FittingError: UserFacingError, Equatable {
         case .start(let path, let rows, let pieces):
             "\(path) has \(rows) rows, the vocabulary \(pieces) pieces"
         case .options(let reason): reason
+        case .diverged(let epoch): "the fit diverged: the loss of epoch \(epoch) is not a finite number"
         case .checkpoint(let path, let reason): "\(path): \(reason)"
         }
     }
@@ -52,6 +55,7 @@ package enum FittingError: UserFacingError, Equatable {
         case .width: "capture full vectors with the same teacher, or give --basis"
         case .scales: "give the scales that were written with these vectors"
         case .zeroVector: "capture the vectors again"
+        case .diverged: "lower --rate and --dense-rate"
         case .noAxes, .options: nil
         case .nothingToFit: "give more text, or change --held-out"
         case .start: "capture the pieces of this very vocabulary"

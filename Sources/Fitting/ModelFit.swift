@@ -100,6 +100,7 @@ package struct ModelFit {
         }
         for epoch in first..<max(first, options.epochCount) {
             let loss = fitter.fitEpoch(epoch, on: texts) { observe(.progress($0)) }
+            guard loss.isFinite else { throw .diverged(epoch: epoch + 1) }
             let scores = score(fitter.parameters.rounded(), texts)
             observe(.epoch(epoch, meanLoss: loss, scores: scores))
             let agreement = (scores.natural.agreement + (scores.contrast?.agreement ?? scores.natural.agreement)) / 2
@@ -326,6 +327,13 @@ extension ModelFit {
             origin.append(("texts-\(number + 1)", "\(fileName(pair.texts)) \(lines[number].count) lines"))
             origin.append(("texts-\(number + 1)-sha256", hexadecimal(hash.finalize())))
             origin.append(("vectors-\(number + 1)-sha256", hexadecimal(SHA256.digest(of: arrays[number].fileBytes))))
+        }
+        if inputs.contrasts != nil, let array = arrays.last, let texts = lines.last {
+            // They are scored, and so decide which epoch is taken.
+            let hash = SHA256()
+            texts.bytes.withUnsafeBytes { hash.update($0) }
+            origin.append(("contrasts-sha256", hexadecimal(hash.finalize())))
+            origin.append(("contrast-vectors-sha256", hexadecimal(SHA256.digest(of: array.fileBytes))))
         }
         if let basis {
             origin.append(("basis-sha256", hexadecimal(basis.values.withUnsafeBytes { SHA256.digest(of: $0) })))

@@ -23,7 +23,6 @@ package struct LoadReport: Sendable {
     package fileprivate(set) var firstFailure: ClientError?
 
     package var textsPerSecond: Double { Double(texts) / elapsed.seconds }
-    package var requestsPerSecond: Double { Double(answered) / elapsed.seconds }
 }
 
 /// Where the connections of a load report to.

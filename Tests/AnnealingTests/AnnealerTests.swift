@@ -17,11 +17,12 @@ struct AnnealingCase {
 
     init(_ generator: GeneratedRules, size: Int, using random: inout SeededRandom) {
         let rules = generator.ruleSet(size: size, using: &random)
-        let options = AnnealingOptions(
+        var options = AnnealingOptions(
             schedule: Self.schedules[Int.random(in: 0..<3, using: &random)],
             price: Float.random(in: 0...0.5, using: &random),
             inhibition: Float.random(in: 0...1, using: &random),
             refraction: Int.random(in: 0...3, using: &random))
+        options.validates = true
         annealer = Annealer(rules: rules, options: options, seed: random.next())
         ids = generator.text(size: min(size, 30) + 1, using: &random)
         context = generator.context(using: &random)

@@ -97,7 +97,7 @@ import Vectors
 
     @Test func `gate weights are those of the formula, with the same bits for every instruction set`() {
         var random = SeededRandom(seed: 9)
-        for (r, s, c) in [(0, 16, 0), (16, 0, 16), (64, 16, 64), (32, 32, 0), (112, 16, 16), (256, 0, 0)] {
+        for (r, s, c) in [(0, 16, 0), (16, 0, 16), (64, 16, 64), (32, 32, 0), (112, 16, 16), (128, 16, 32), (192, 16, 64), (256, 0, 0)] {
             let records = Records(r, s, c, using: &random)
             let u = (0..<r).map { _ in Float.random(in: -1...1, using: &random) }
             let d = (0..<4 * s).map { _ in Float.random(in: -1...1, using: &random) }

@@ -97,7 +97,7 @@ void sae_fit_update(float *records, float *means, float *variances, float *round
 /// A record as `sae_fit_pack_record` stores it, and back: E of 8 bits an element, q, m, k, l and h of 4, b of 16.
 void sae_fit_round_record(const float *record, struct sae_fit_shape shape, float *output);
 
-/// Writes a record, D + r/2 + s + c + 16 bytes, as `struct sae_records` in CVectorKernels.h says.
+/// The sizes are not checked here. Writes a record, D + r/2 + s + c + 16 bytes, as `struct sae_records` in CVectorKernels.h says.
 void sae_fit_pack_record(const float *record, struct sae_fit_shape shape, uint8_t *output);
 
 /// output[i] = direction · target of text order[i], for i < count.

@@ -36,7 +36,6 @@ extension Engine {
     /// discrete rules.
     func tracedAnnealing(_ ids: [UInt32], isExact: Bool) -> (Trace.Annealing)? {
         guard !model.phrases.isEmpty else { return nil }
-        let annealer = Annealer(rules: model.phrases)
         var stream = ProgramStream()
         stream.load(ids: ids)
         let context = annealingContext(ids)
