@@ -7,11 +7,16 @@ import sys
 import tempfile
 import traceback
 
-import many
 from rig import TEXTS, Report, local_vectors
 
+import hostile
+import life
+import many
+import overload
+
 CHECKS = {check.__name__: check for check in [
-    many.idle, many.slow_readers, many.half_open, many.flood, many.too_many, many.descriptors]}
+    many.idle, many.slow_readers, many.half_open, many.flood, many.too_many, many.descriptors, hostile.random_bytes,
+    hostile.frame_fuzz, hostile.abuse, life.kill, life.sigterm, life.memory, life.clock, overload.overload]}
 
 
 class Run(Report):

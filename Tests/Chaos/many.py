@@ -25,7 +25,7 @@ def idle(run):
         run.note("p50 of a call beside them", quantile(seen["latencies"], 0.5) * 1e6, "us")
         for peer in first + peers:
             peer.close()
-        daemon.eventually(lambda: target.descriptors < files)
+        daemon.eventually(lambda: target.descriptors <= files - 50, 30)
         run.check("descriptors left when they go", target.descriptors, at_most=files - 50)
 
 
@@ -50,6 +50,8 @@ def slow_readers(run):
                         peer.recv(16)
             reader = threading.Thread(target=sip)
             reader.start()
+            # What they asked for is computed first: this is about answers that wait, not about work.
+            daemon.eventually(lambda: target.metric("sae_queue_texts") == 0, 30)
             beside.append(rate())
             waiting = target.metric("sae_buffer_bytes")
             stop.set()
@@ -133,7 +135,7 @@ def descriptors(run):
         peers = [connect(target.unix) for _ in range(200)]
         daemon.eventually(lambda: target.descriptors >= 64, 5)
         run.check("descriptors of 64 in use", target.descriptors, at_least=64)
-        run.check("processor time more while it cannot accept", _processor_share(target) - usual, at_most=25.0,
+        run.check("processor time more while it cannot accept", _processor_share(target) - usual, at_most=10.0,
                   unit="% of a core")
         for peer in peers:
             peer.close()

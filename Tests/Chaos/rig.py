@@ -39,7 +39,9 @@ class Daemon(daemon.Daemon):
         return self.process.pid
 
     def _status(self, name):
-        return int(re.search(rf"^{name}:\s+(\d+)", pathlib.Path(f"/proc/{self.pid}/status").read_text(), re.M)[1])
+        """A number of /proc's status; 0 of a daemon that is dead."""
+        found = re.search(rf"^{name}:\s+(\d+)", pathlib.Path(f"/proc/{self.pid}/status").read_text(), re.M)
+        return int(found[1]) if found else 0
 
     @property
     def resident(self):
@@ -66,7 +68,8 @@ class Daemon(daemon.Daemon):
 
     @property
     def is_alive(self):
-        return self.process.poll() is None
+        # Asks the kernel, and does not wait for the process: its number stays its own.
+        return self.resident > 0
 
     def events(self, name):
         return [event for event in list(self.log) if event.get("event") == name]
