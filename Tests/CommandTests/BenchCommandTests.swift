@@ -27,13 +27,13 @@ import Testing
         try GeneratedText.sentences(100, seed: 3).joined(separator: "\n").write(
             toFile: folder.path("texts"), atomically: true, encoding: .utf8)
         let script = """
-            $SAE serve --model \(try TinyModel.write(in: folder)) --unix F/s --listen '' --http '' --drain-lame-duck-ms 0 2>F/log &
+            $SAE serve --model \(try TinyModel.write(in: folder)) --unix $F/s --listen '' --http '' --drain-lame-duck-ms 0 2>$F/log &
             for loop in "" "--rate 50,100"; do
-                $SAE bench F/texts --connect unix:F/s --wait 30 --connections 2 --batch 4 --seconds 0.5 $loop || { result=1; cat F/log >&2; }
+                $SAE bench $F/texts --connect unix:$F/s --wait 30 --connections 2 --batch 4 --seconds 0.5 $loop || { result=1; cat $F/log >&2; }
             done
             kill $!; wait $!; exit $result
             """
-        let run = try Command(shell: script.replacingOccurrences(of: "F/", with: "\(folder.root)/"))
+        let run = try Command(shell: script, environment: ["F": folder.root])
         #expect(run.status == 0, "\(run.errors)")
         let rows = try run.output.split(separator: "\n").map {
             try JSONSerialization.jsonObject(with: Data($0.utf8)) as? [String: Any] ?? [:]

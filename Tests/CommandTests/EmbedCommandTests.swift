@@ -64,14 +64,14 @@ import Testing
         #expect(numbers(skipped.output) == (try expected(["one cat", "two dogs"])))
     }
 
-    @Test(arguments: [#"$SAE embed --connect unix:F/s"#, #"SAE_CLIENT_CONNECT=unix:F/s $SAE embed"#])
+    @Test(arguments: [#"$SAE embed --connect unix:$F/s"#, #"SAE_CLIENT_CONNECT=unix:$F/s $SAE embed"#])
     func `a daemon that was just started is waited for, and gives the same vectors`(_ command: String) throws {
         let script = """
-            $SAE serve --model \(model) --unix F/s --listen '' --http '' --drain-lame-duck-ms 0 2>F/log & daemon=$!
+            $SAE serve --model \(model) --unix $F/s --listen '' --http '' --drain-lame-duck-ms 0 2>$F/log & daemon=$!
             \(command) --wait 30 "A cat sat on the mat." "The dog ran."; result=$?
             kill $daemon; wait $daemon; exit $result
             """
-        let run = try Command(shell: script.replacingOccurrences(of: "F/", with: "\(folder.root)/"))
+        let run = try Command(shell: script, environment: ["F": folder.root])
         #expect(run.status == 0, "\(run.errors)")
         #expect(numbers(run.output) == (try expected(["A cat sat on the mat.", "The dog ran."])))
     }
