@@ -6,7 +6,8 @@
 #
 # Usage: scripts/fit-default-model.sh [--size small|default|large] [--output FILE] [-- OPTIONS OF SAE FIT]
 #   --size SIZE     small: 8,000 pieces, 256 context rules, no discrete rules, at most 4 MB; default: 32,000 pieces, 1,024
-#                   context rules, discrete rules, 16 MB; large: 64,000 pieces, 2,048 context rules, wider records, 35 MB
+#                   context rules, discrete rules, 16 MB; large: 64,000 pieces, 2,048 context rules, wider records, 35 MB.
+#                   Small and large were not fitted yet: their sizes are computed, their quality is unknown
 #   --output FILE   where the model goes (default: deploy/models/SIZE.sae)
 #   after --        given to sae fit as they are, such as --rules 0
 #   SAE_DATA        the folder with teacher/ and eval-dev/ (default: ../shared/data)

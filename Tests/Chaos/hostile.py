@@ -5,7 +5,7 @@ import socket
 import threading
 import time
 
-from rig import HELLO, ROOT, Beside, Daemon, connect, conversations, daemon, greeted, quantile, script
+from rig import HELLO, ROOT, Beside, Daemon, connect, conversations, daemon, greeted, quantile, resident_while, script
 
 GOLDEN = [bytes.fromhex(path.read_text()) for path in sorted((ROOT / "proto-spec/vectors").glob("*.hex"))]
 ENDS = (OSError, EOFError)
@@ -109,7 +109,6 @@ def _attack(run, target, once):
     files = target.descriptors
     beside = Beside(target, run.expected)
     counts, end = [0] * 4, time.monotonic() + run.seconds
-    memory = []
 
     def attacking(index):
         dice = random.Random(index)
@@ -120,11 +119,7 @@ def _attack(run, target, once):
                 pass
             counts[index] += 1
     threads = [threading.Thread(target=attacking, args=(index,)) for index in range(4)]
-    for thread in threads:
-        thread.start()
-    while any(thread.is_alive() for thread in threads):
-        memory.append(target.resident)
-        time.sleep(0.1)
+    memory = resident_while(target, threads)
     seen = beside.stop()
     run.note("connections that did so", sum(counts))
     run.check("the daemon lives", target.is_alive, equal=True)

@@ -14,7 +14,7 @@ import threading
 import time
 
 import rig
-from rig import TEXTS, Beside, Daemon, conversations, daemon, frame_of, greeted, script
+from rig import TEXTS, Beside, Daemon, conversations, daemon, frame_of, greeted, resident_while, script
 
 import sae_client
 
@@ -143,7 +143,7 @@ def memory(run):
         rig.bench(target.unix, run.texts, "--connections", 4, "--batch", 64, "--seconds", 1)
         resident = target.resident
         beside = Beside(target, run.expected)
-        end, peaks, outcomes = time.monotonic() + run.seconds, [], {}
+        end, outcomes = time.monotonic() + run.seconds, {}
         request = conversations.embed(1, [b"word and " * 110] * 2_000)
 
         def asking():
@@ -159,11 +159,7 @@ def memory(run):
                     kind = "reset"
                 outcomes[kind] = outcomes.get(kind, 0) + 1
         threads = [threading.Thread(target=asking) for _ in range(60)]
-        for thread in threads:
-            thread.start()
-        while any(thread.is_alive() for thread in threads):
-            peaks.append(target.resident)
-            time.sleep(0.05)
+        peaks = resident_while(target, threads)
         seen = beside.stop()
         run.note("calls of 2 MB by outcome", json.dumps(outcomes))
         run.check("the daemon lives within its address space", target.is_alive, equal=True)

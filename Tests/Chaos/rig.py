@@ -228,3 +228,14 @@ def _beside(endpoint, http, expected, pause, pipe):
         time.sleep(pause)
     pipe.recv()
     pipe.send(seen)
+
+
+def resident_while(target, threads):
+    """Starts the threads; the daemon's resident bytes every 50 ms until all have ended."""
+    seen = []
+    for thread in threads:
+        thread.start()
+    while any(thread.is_alive() for thread in threads):
+        seen.append(target.resident)
+        time.sleep(0.05)
+    return seen
