@@ -16,6 +16,12 @@ package enum FittingError: UserFacingError, Equatable {
     case scales(path: String, count: Int, rows: Int)
     case zeroVector(path: String, row: Int)
     case noAxes
+    /// The vectors are wider than the model to go on from, and nothing says how it was projected.
+    case noBasis(vectors: String, columns: Int, dimensions: Int)
+    /// The projection is not the one that the model to go on from was fitted with.
+    case otherBasis(path: String)
+    /// What the model to go on from says and what the teacher says have nothing in common.
+    case otherSpace(cosine: Double)
     case nothingToFit(texts: Int, heldOut: Int)
     case start(path: String, rows: Int, pieces: Int)
     case options(String)
@@ -36,6 +42,12 @@ package enum FittingError: UserFacingError, Equatable {
         case .scales(let path, let count, let rows): "\(path) has \(count) scales for \(rows) rows"
         case .zeroVector(let path, let row): "row \(row) of \(path) is zero or not finite"
         case .noAxes: "the teacher's vectors have no principal axes: some are not finite"
+        case .noBasis(let vectors, let columns, let dimensions):
+            "\(vectors) has \(columns) columns, the model to go on from \(dimensions) dimensions"
+        case .otherBasis(let path): "\(path) is not the basis that the model to go on from was fitted with"
+        case .otherSpace(let cosine):
+            "the model to go on from agrees with the teacher by a mean cosine of \(Float(cosine)) only: their dimensions do "
+                + "not mean the same"
         case .nothingToFit(let texts, let heldOut): "\(texts) texts to fit and \(heldOut) held out are too few"
         case .start(let path, let rows, let pieces):
             "\(path) has \(rows) rows, the vocabulary \(pieces) pieces"
@@ -57,6 +69,9 @@ package enum FittingError: UserFacingError, Equatable {
         case .zeroVector: "capture the vectors again"
         case .diverged: "lower --rate and --dense-rate"
         case .noAxes, .options: nil
+        case .noBasis: "give the basis that the model was fitted with: --basis"
+        case .otherBasis: "give that basis, or fit a new model without --from"
+        case .otherSpace: "give vectors of the model's own teacher in its own basis, or fit a new model without --from"
         case .nothingToFit: "give more text, or change --held-out"
         case .start: "capture the pieces of this very vocabulary"
         case .checkpoint: "fit from the start, without --resume"

@@ -20,6 +20,9 @@ package struct ModelFit {
         package var start: String?
         /// Discrete rules as text, whose phrases are fitted like pieces. Their bids may not look at the context.
         package var phrases: String?
+        /// The model to go on from: its pieces, its discrete rules, its shape and its numbers. It takes the place of `pieces`,
+        /// `start` and `phrases`.
+        package var parent: Model?
         /// Changed copies of held-out texts (scripts/teacher/perturb.py --of-held-out): they are scored, never fitted.
         package var contrasts: TeacherPair?
 
@@ -30,6 +33,8 @@ package struct ModelFit {
     package enum Event: Sendable {
         case stage(String)
         case progress(FittingProgress)
+        /// Of the model that a fit goes on from, before its first step.
+        case parent(Scores)
         /// After an epoch, of the numbers as they would be shipped: rounded.
         case epoch(Int, meanLoss: Double, scores: Scores)
         /// Of the parameters that were chosen, before rounding and after.
@@ -40,12 +45,20 @@ package struct ModelFit {
 
     package typealias Scores = (natural: HeldOutScore, contrast: HeldOutScore?)
 
+    /// Mean cosine to the teacher that a model to go on from must reach: of vectors in another basis it is near 0.
+    private static let leastParentCosine = 0.2
+
     private let inputs: Inputs
     private let options: FittingOptions
     private let observe: (Event) -> Void
 
     package init(_ inputs: Inputs, options: FittingOptions, observe: @escaping (Event) -> Void) {
         self.inputs = inputs
+        var options = options
+        if let parent = inputs.parent {
+            options.shape = parent.tables.shape
+            options.vocabularyCount = parent.tables.vocabularyCount
+        }
         self.options = options
         self.observe = observe
     }
@@ -75,8 +88,12 @@ package struct ModelFit {
             throw .nothingToFit(texts: texts.fitted.count, heldOut: texts.heldOut.count)
         }
         let origin = provenance(lines, arrays, pieceBytes, texts, basis, try startArray())
-        let start = ModelParameters(
-            shape: options.shape, meanings: withPhrases(try startRows(basis, texts, pieces), phrases), seed: options.seed)
+        let start =
+            if let parent = inputs.parent { ModelParameters(parent.tables) } else {
+                ModelParameters(
+                    shape: options.shape, meanings: withPhrases(try startRows(basis, texts, pieces), phrases),
+                    seed: options.seed)
+            }
         let parameters = try fitEpochs(
             texts, start: start, identity: digest(of: origin), checkpoint: resumes ? checkpoint : nil,
             savingTo: checkpoint)
@@ -97,19 +114,32 @@ package struct ModelFit {
             best.agreement = saved.bestAgreement
             first = saved.epochCount
             observe(.stage("going on after epoch \(first)"))
+        } else if inputs.parent != nil {
+            // The result is never worse, by the measure that chooses epochs, than what it goes on from.
+            let scores = score(start.rounded(), texts)
+            observe(.parent(scores))
+            guard scores.natural.cosine >= Self.leastParentCosine else {
+                throw .otherSpace(cosine: scores.natural.cosine)
+            }
+            best.agreement = choice(scores)
         }
         for epoch in first..<max(first, options.epochCount) {
             let loss = fitter.fitEpoch(epoch, on: texts) { observe(.progress($0)) }
             guard loss.isFinite else { throw .diverged(epoch: epoch + 1) }
             let scores = score(fitter.parameters.rounded(), texts)
             observe(.epoch(epoch, meanLoss: loss, scores: scores))
-            let agreement = (scores.natural.agreement + (scores.contrast?.agreement ?? scores.natural.agreement)) / 2
+            let agreement = choice(scores)
             if agreement > best.agreement { best = (fitter.parameters, agreement) }
             guard let path else { continue }
             try fitter.checkpoint(epochCount: epoch + 1, best: best.parameters, agreement: best.agreement)
                 .write(to: path, identity: identity)
         }
         return best.parameters
+    }
+
+    /// What decides between epochs.
+    private func choice(_ scores: Scores) -> Double {
+        (scores.natural.agreement + (scores.contrast?.agreement ?? scores.natural.agreement)) / 2
     }
 
     /// Scores on the held-out texts, and on these and their changed copies together.
@@ -187,6 +217,9 @@ extension ModelFit {
     }
 
     private func pieceModel(_ lines: [TextLines]) throws(FittingError) -> [UInt8] {
+        if let parent = inputs.parent {
+            do throws(ModelError) { return try parent.pieceModel() } catch { throw .model(error) }
+        }
         if let path = inputs.pieces {
             let file = try reading { () throws(FileError) in try MappedFile(path) }
             return withExtendedLifetime(file) { Array(file.bytes) }
@@ -204,7 +237,12 @@ extension ModelFit {
     /// The projection of vectors that are wider than the model, or nil when none is.
     private func basis(_ arrays: [NumpyArray], _ first: TextLines) throws(FittingError) -> Matrix? {
         let size = options.shape.dimensions
-        if let path = inputs.basis { return try projectionMatrix(path, columnCount: size) }
+        if let path = inputs.basis {
+            let basis = try projectionMatrix(path, columnCount: size)
+            let wanted = inputs.parent?.provenance.first { $0.key == "basis-sha256" }?.value
+            guard wanted == nil || wanted == digest(of: basis) else { throw .otherBasis(path: path) }
+            return basis
+        }
         let width = arrays[0].columnCount
         for array in arrays where array.columnCount != width {
             throw .width(vectors: array.path, columns: array.columnCount, expected: "\(width)")
@@ -213,6 +251,7 @@ extension ModelFit {
         guard width > size else {
             throw .width(vectors: arrays[0].path, columns: width, expected: "\(size) or more")
         }
+        guard inputs.parent == nil else { throw .noBasis(vectors: arrays[0].path, columns: width, dimensions: size) }
         observe(.stage("finding \(size) principal axes of \(width)"))
         let rows = try unitRows(arrays[0], basis: nil, threadCount: options.threadCount)
         var moment = SecondMoment(dimensions: width)
@@ -253,6 +292,12 @@ extension ModelFit {
     }
 
     private func phrases(_ pieces: PieceModel) throws(FittingError) -> RuleSet {
+        if let rules = inputs.parent?.phrases {
+            guard rules.contextDimensions == 0 else {
+                throw .options("the rules of the model to go on from look at the context, for which a fit has none")
+            }
+            return rules
+        }
         let path = inputs.phrases ?? ""
         var bytes: [UInt8] = []
         if !path.isEmpty {
@@ -311,7 +356,7 @@ extension ModelFit {
     }
 
     private func startArray() throws(FittingError) -> NumpyArray? {
-        guard let path = inputs.start else { return nil }
+        guard inputs.parent == nil, let path = inputs.start else { return nil }
         return try reading { () throws(FileError) in try NumpyArray(path) }
     }
 
@@ -335,14 +380,17 @@ extension ModelFit {
             origin.append(("contrasts-sha256", hexadecimal(hash.finalize())))
             origin.append(("contrast-vectors-sha256", hexadecimal(SHA256.digest(of: array.fileBytes))))
         }
-        if let basis {
-            origin.append(("basis-sha256", hexadecimal(basis.values.withUnsafeBytes { SHA256.digest(of: $0) })))
-        }
+        if let basis { origin.append(("basis-sha256", digest(of: basis))) }
         origin.append(("pieces-sha256", hexadecimal(pieces.withUnsafeBytes { SHA256.digest(of: $0) })))
-        origin.append(("start", start.map { hexadecimal(SHA256.digest(of: $0.fileBytes)) } ?? "random"))
+        if let parent = inputs.parent {
+            origin.append(("from", hexadecimal(parent.digest)))
+            origin.append(("from-name", parent.name))
+        } else {
+            origin.append(("start", start.map { hexadecimal(SHA256.digest(of: $0.fileBytes)) } ?? "random"))
+        }
         origin.append(("texts-fitted", "\(texts.fitted.count)"))
         origin.append(("texts-held-out", "\(texts.heldOut.count)"))
-        if let path = inputs.phrases, let file = try? MappedFile(path) {
+        if inputs.parent == nil, let path = inputs.phrases, let file = try? MappedFile(path) {
             origin.append(("phrases-sha256", hexadecimal(SHA256.digest(of: file.bytes))))
         }
         origin.append(("options", options.summary))
@@ -352,6 +400,10 @@ extension ModelFit {
     private func digest(of origin: [(key: String, value: String)]) -> [UInt8] {
         let text = origin.map { "\($0.key)=\($0.value)\n" }.joined()
         return Array(text.utf8).withUnsafeBytes { SHA256.digest(of: $0) }
+    }
+
+    private func digest(of basis: Matrix) -> String {
+        hexadecimal(basis.values.withUnsafeBytes { SHA256.digest(of: $0) })
     }
 
     private func fileName(_ path: String) -> String { path.split(separator: "/").last.map(String.init) ?? path }

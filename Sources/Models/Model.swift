@@ -225,6 +225,11 @@ package final class Model: Sendable {
         return (String(decoding: text, as: UTF8.self), vector)
     }
 
+    /// The serialised SentencePiece model, as the file holds it: what another model with the same pieces is written with.
+    package func pieceModel() throws(ModelError) -> [UInt8] {
+        Array(try ModelLayout(file.bytes, path: file.path).section("pieces"))
+    }
+
     /// Computes the digest of the file again, which opening does not: the checksums of the sections are quicker.
     package func verifyDigest() -> Bool {
         guard let layout = try? ModelLayout(file.bytes, path: file.path) else { return false }

@@ -23,6 +23,9 @@ struct FitCommand: ParsableCommand {
               sae fit vocabulary texts.txt.gz --output pieces.model --list pieces.txt
               scripts/teacher/capture.py pieces.txt pieces.npy
               sae fit texts.txt.gz vectors.npy --pieces pieces.model --start pieces.npy --output my.sae
+
+            From a model that is there already, to which it stays near; the vectors have to be in its basis:
+              sae fit mine.txt mine.npy --from default.sae --basis basis.npy --epochs 3 --rate 0.001 --output mine.sae
             """,
         subcommands: [FitLexiconCommand.self, FitVocabularyCommand.self],
         defaultSubcommand: FitLexiconCommand.self)
@@ -105,26 +108,38 @@ struct FitLexiconCommand: ParsableCommand {
     @Option(help: ArgumentHelp("The teacher's vectors of the pieces, to start from. (default: random)", valueName: "npy"))
     var start: String?
 
+    @Option(
+        name: .customLong("from"),
+        help: ArgumentHelp(
+            "A model to go on from. Its pieces, discrete rules, shape and temperature stay, and its numbers are the start. Of "
+                + "its fit and this one the better by held-out texts is written.",
+            valueName: "model"))
+    var parent: String?
+
     @Option(help: ArgumentHelp("Write the state here after every epoch.", valueName: "file"))
     var checkpoint: String?
 
     @Flag(help: "Go on from the checkpoint, if it is there.")
     var resume = false
 
-    @Option(help: "Length of a vector, a multiple of 16.")
-    var dimensions = FittingOptions().shape.dimensions
+    @Option(help: "Length of a vector, a multiple of 16. \(byDefault(FittingOptions().shape.dimensions))")
+    var dimensions: Int?
 
-    @Option(help: "Rank of the context gate; 0 leaves it out. This and the next three are multiples of 16.")
-    var contextRank = FittingOptions().shape.contextRank
+    @Option(
+        help: """
+            Rank of the context gate; 0 leaves it out. This and the next three are multiples of 16. \
+            \(byDefault(FittingOptions().shape.contextRank))
+            """)
+    var contextRank: Int?
 
-    @Option(help: "Rank of the neighbour gate; 0 leaves it out.")
-    var neighbourRank = FittingOptions().shape.neighbourRank
+    @Option(help: "Rank of the neighbour gate; 0 leaves it out. \(byDefault(FittingOptions().shape.neighbourRank))")
+    var neighbourRank: Int?
 
-    @Option(help: "Features of the couplings; 0 leaves them out.")
-    var couplings = FittingOptions().shape.couplingCount
+    @Option(help: "Features of the couplings; 0 leaves them out. \(byDefault(FittingOptions().shape.couplingCount))")
+    var couplings: Int?
 
-    @Option(help: "Context rules; 0 leaves them out.")
-    var rules = FittingOptions().shape.ruleCount
+    @Option(help: "Context rules; 0 leaves them out. \(byDefault(FittingOptions().shape.ruleCount))")
+    var rules: Int?
 
     @Option(help: "Lowest and highest temperature of the gates to fit at.")
     var lowestTemperature = FittingOptions().lowestTemperature
@@ -132,8 +147,8 @@ struct FitLexiconCommand: ParsableCommand {
     @Option
     var highestTemperature = FittingOptions().highestTemperature
 
-    @Option(help: "The temperature that the model says to use.")
-    var temperature = FittingOptions().temperature
+    @Option(help: "The temperature that the model says to use. \(byDefault(FittingOptions().temperature))")
+    var temperature: Float?
 
     @Option(help: "Epochs at the end that compute with the numbers as the file will hold them.")
     var roundedEpochs = FittingOptions().roundedEpochCount
@@ -148,8 +163,8 @@ struct FitLexiconCommand: ParsableCommand {
     @Option(help: ArgumentHelp("Discrete rules, as text; their phrases are fitted like pieces.", valueName: "file"))
     var phrases: String?
 
-    @Option(help: "Pieces in the vocabulary.")
-    var vocabulary = FittingOptions().vocabularyCount
+    @Option(help: "Pieces in the vocabulary. \(byDefault(FittingOptions().vocabularyCount))")
+    var vocabulary: Int?
 
     @Option(help: "Passes over the texts.")
     var epochs = FittingOptions().epochCount
@@ -184,7 +199,15 @@ struct FitLexiconCommand: ParsableCommand {
             throw ValidationError("--contrasts takes two files: texts, then their vectors")
         }
         guard !resume || checkpoint != nil else { throw ValidationError("--resume needs --checkpoint FILE") }
-        do throws(FittingError) { try options.validate() } catch { throw ValidationError(error.summary) }
+        let kept: [(String, Bool)] = [
+            ("pieces", pieces != nil), ("start", start != nil), ("phrases", phrases != nil), ("vocabulary", vocabulary != nil),
+            ("dimensions", dimensions != nil), ("context-rank", contextRank != nil), ("neighbour-rank", neighbourRank != nil),
+            ("couplings", couplings != nil), ("rules", rules != nil),
+        ]
+        if parent != nil, let (name, _) = kept.first(where: \.1) {
+            throw ValidationError("--\(name) cannot be changed with --from: the model's own is kept")
+        }
+        do throws(FittingError) { try options(after: nil).validate() } catch { throw ValidationError(error.summary) }
     }
 
     func run() throws {
@@ -195,26 +218,27 @@ struct FitLexiconCommand: ParsableCommand {
         inputs.basis = basis
         inputs.pieces = pieces
         inputs.start = start
+        inputs.parent = try parent.map { try Model($0) }
         let progress = FitProgress(epochCount: epochs)
-        let contents = try ModelFit(inputs, options: options) { progress.show($0) }
+        let contents = try ModelFit(inputs, options: options(after: inputs.parent)) { progress.show($0) }
             .run(name: name, checkpoint: checkpoint, resumes: resume)
         try contents.write(to: output)
         Terminal.printNote("wrote \(output)")
     }
 
-    private var options: FittingOptions {
+    private func options(after parent: Model?) -> FittingOptions {
         var options = FittingOptions()
-        options.shape.dimensions = dimensions
-        options.shape.contextRank = contextRank
-        options.shape.neighbourRank = neighbourRank
-        options.shape.couplingCount = couplings
-        options.shape.ruleCount = rules
+        options.shape.dimensions = dimensions ?? options.shape.dimensions
+        options.shape.contextRank = contextRank ?? options.shape.contextRank
+        options.shape.neighbourRank = neighbourRank ?? options.shape.neighbourRank
+        options.shape.couplingCount = couplings ?? options.shape.couplingCount
+        options.shape.ruleCount = rules ?? options.shape.ruleCount
         options.lowestTemperature = lowestTemperature
         options.highestTemperature = highestTemperature
-        options.temperature = temperature
+        options.temperature = temperature ?? parent?.tables.temperature ?? options.temperature
         options.roundedEpochCount = roundedEpochs
         options.denseRate = denseRate
-        options.vocabularyCount = vocabulary
+        options.vocabularyCount = vocabulary ?? options.vocabularyCount
         options.epochCount = epochs
         options.batchCount = batch
         options.rate = rate
@@ -244,6 +268,9 @@ func checkWritable(_ path: String) throws {
     _ = try AtomicFileWriter(path)
 }
 
+/// How the help of an option tells its default where a model to go on from may have another.
+private func byDefault(_ value: some CustomStringConvertible) -> String { "(default: \(value), or what --from has)" }
+
 /// Shows the events of a fit, with a bar an epoch.
 private final class FitProgress {
     private let epochCount: Int
@@ -255,6 +282,7 @@ private final class FitProgress {
     func show(_ event: ModelFit.Event) {
         switch event {
         case .stage(let text): Terminal.printNote(text)
+        case .parent(let scores): Terminal.printNote("before: \(text(scores))")
         case .progress(let progress):
             if progress.epoch != epoch {
                 epoch = progress.epoch
