@@ -19,6 +19,9 @@ package struct Annealer: Sendable {
     /// Key of all randomness, together with the text's pieces, the sweep and the match.
     package let seed: UInt64
     let price: Energy
+    /// One greedy sweep is all: what it left out overlaps a winner with no less gain (both exact as `Float`, so the queue
+    /// compares the gains themselves), which would have to go; and what is added makes no new matches.
+    private let settlesAtOnce: Bool
     private let random: CounterRandom
 
     package init(rules: RuleSet, options: AnnealingOptions = AnnealingOptions(), seed: UInt64 = 0) {
@@ -26,6 +29,7 @@ package struct Annealer: Sendable {
         self.options = options
         self.seed = seed
         price = Energy(options.price)
+        settlesAtOnce = options.schedule == .greedy && rules.onlyAddsWorths && abs(options.price) <= 0.5
         random = CounterRandom(seed)
     }
 
@@ -78,8 +82,8 @@ package struct Annealer: Sendable {
     /// Cools, or says why this was the last sweep.
     private func endSweep(_ workspace: inout AnnealingWorkspace) -> StopReason? {
         workspace.traceEnergy()
-        let isQuiet = workspace.kept == 0 && workspace.resting == 0 && workspace.queue.droppedCount == 0
-        if workspace.temperature == 0, isQuiet {
+        let isQuiet = settlesAtOnce || (workspace.kept == 0 && workspace.resting == 0)
+        if workspace.temperature == 0, isQuiet, workspace.queue.droppedCount == 0 {
             if workspace.leftOutItems { return .growthLimit }
             return workspace.leftOutMatches ? .matchLimit : .settled
         }

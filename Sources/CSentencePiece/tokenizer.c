@@ -8,7 +8,8 @@
 // A text goes through in blocks: first all bytes to lower case, with a bit for each white space; then the ends of the
 // words from those bits; then the line of the cache for each word, fetched ahead; then the pieces. A line of the cache is
 // two slots, each a word of up to 16 bytes and 7 pieces. Lines go in pairs: a word is at home in one, and when that is full
-// the one used longer ago becomes a guest in the other, where it is looked for last.
+// the one used longer ago becomes a guest in the other, where it is looked for last. The next text is cut, and its lines
+// asked for, before the words of the one at hand are looked up: they come from far away.
 #include "CSentencePiece.h"
 #include <stddef.h>
 #include <stdlib.h>
@@ -39,18 +40,27 @@ struct line {
 };
 _Static_assert(sizeof(struct line) == 64, "a line is a cache line");
 
+/// A text, or the next part of one, cut into words.
+struct block {
+    const uint8_t *text; // NULL: nothing is cut
+    size_t length;       // of the text from there on
+    size_t taken, words;
+    uint8_t folded[BLOCK + KEY_BYTES];
+    uint16_t edges[BLOCK + 2]; // where each word begins and ends in `folded`
+    struct {
+        struct key key;
+        size_t home;
+    } found[BLOCK / 2 + 1];
+};
+
 struct sae_tokenizer {
     const sae_pieces *pieces;
     void *memory;
     struct line *lines;
     uint64_t mask;
     uint64_t words, misses;
-    uint8_t folded[BLOCK + KEY_BYTES];
-    uint16_t edges[BLOCK + 2];
-    struct {
-        struct key key;
-        size_t home;
-    } found[BLOCK / 2 + 1];
+    struct block blocks[2];
+    int current;
 };
 
 static inline int is_space(uint8_t c) { return c == ' ' || c == '\t' || c == '\n' || c == '\f' || c == '\r'; }
@@ -232,29 +242,24 @@ static enum outcome segment_word(sae_tokenizer *t, const uint8_t *word, size_t l
     return done;
 }
 
-/// The words of a block whose `edges` are where they begin and end in `folded`.
-static enum outcome encode_words(sae_tokenizer *t, size_t words, struct output *output) {
-    for (size_t i = 0; i < words; i++) {
-        const size_t begin = t->edges[2 * i], length = t->edges[2 * i + 1] - begin;
-        t->found[i].key = key_of(t->folded + begin, length < KEY_BYTES ? length : KEY_BYTES);
-        t->found[i].home = home_of(t, t->found[i].key);
-        __builtin_prefetch(&t->lines[t->found[i].home], 1);
-    }
-    for (size_t i = 0; i < words; i++) {
-        const size_t begin = t->edges[2 * i], length = t->edges[2 * i + 1] - begin;
-        const struct key key = t->found[i].key;
-        struct line *line = &t->lines[t->found[i].home];
+/// The pieces of the words of a block.
+static enum outcome look_up(sae_tokenizer *t, const struct block *block, struct output *output) {
+    t->words += block->words;
+    for (size_t i = 0; i < block->words; i++) {
+        const size_t begin = block->edges[2 * i], length = block->edges[2 * i + 1] - begin;
+        const struct key key = block->found[i].key;
+        struct line *line = &t->lines[block->found[i].home];
         const int not_first = differ(line->slots[0].key, key);
         const struct slot *slot = &line->slots[not_first];
         if (length > KEY_BYTES) {
             slot = NULL;
         } else if (not_first && differ(slot->key, key)) {
-            slot = bring_home(t, t->found[i].home, key);
+            slot = bring_home(t, block->found[i].home, key);
         } else {
             line->slots[0].last = (uint8_t)not_first;
         }
         if (!slot) {
-            const enum outcome outcome = segment_word(t, t->folded + begin, length, output);
+            const enum outcome outcome = segment_word(t, block->folded + begin, length, output);
             if (outcome != done) return outcome;
             continue;
         }
@@ -263,42 +268,67 @@ static enum outcome encode_words(sae_tokenizer *t, size_t words, struct output *
     return done;
 }
 
-/// Encodes the words of the next block of a text; what it took in `*taken`.
-static enum outcome encode_block(sae_tokenizer *t, const uint8_t *text, size_t length, size_t *taken,
-                                 struct output *output) {
+/// Cuts the next block of a text into words, and asks for their lines.
+static void cut(const sae_tokenizer *t, const uint8_t *text, size_t length, struct block *block) {
     const size_t size = length < BLOCK ? length : BLOCK;
+    uint8_t *folded = block->folded;
+    uint16_t *edges_of = block->edges;
     size_t count = 0;
     uint64_t before = 1;
     for (size_t i = 0; i < size; i += 64) {
         uint64_t spaces;
         if (size - i >= 64) {
-            spaces = fold(text + i, t->folded + i);
+            spaces = fold(text + i, folded + i);
         } else {
-            memset(t->folded + i, ' ', 64);
-            memcpy(t->folded + i, text + i, size - i);
-            spaces = fold(t->folded + i, t->folded + i);
+            memset(folded + i, ' ', 64);
+            memcpy(folded + i, text + i, size - i);
+            spaces = fold(folded + i, folded + i);
         }
         for (uint64_t edges = spaces ^ (spaces << 1 | before); edges; edges &= edges - 1) {
-            t->edges[count++] = (uint16_t)(i + (size_t)__builtin_ctzll(edges));
+            edges_of[count++] = (uint16_t)(i + (size_t)__builtin_ctzll(edges));
         }
         before = spaces >> 63;
     }
-    *taken = size;
+    block->text = text;
+    block->length = length;
+    block->taken = size;
     if (count % 2) {
         // The block ends in a word.
-        t->edges[count++] = (uint16_t)size;
+        edges_of[count++] = (uint16_t)size;
         if (size < length) {
-            const size_t begin = t->edges[count - 2];
+            const size_t begin = edges_of[count - 2];
             if (begin > 0) {
                 count -= 2;
-                *taken = begin;
+                block->taken = begin;
             } else {
-                *taken = t->edges[1] = (uint16_t)run_length(text);
+                block->taken = edges_of[1] = (uint16_t)run_length(text);
             }
         }
     }
-    t->words += count / 2;
-    return encode_words(t, count / 2, output);
+    block->words = count / 2;
+    for (size_t i = 0; i < block->words; i++) {
+        const size_t begin = edges_of[2 * i], word = edges_of[2 * i + 1] - begin;
+        block->found[i].key = key_of(folded + begin, word < KEY_BYTES ? word : KEY_BYTES);
+        block->found[i].home = home_of(t, block->found[i].key);
+        __builtin_prefetch(&t->lines[block->found[i].home], 1);
+    }
+}
+
+/// The pieces of a text through the cache; the beginning of the next one is cut ahead.
+static enum outcome encode_by_cache(sae_tokenizer *t, const uint8_t *text, size_t length, const uint8_t *next,
+                                    size_t next_length, struct output *output) {
+    struct block *block = &t->blocks[t->current], *ahead = &t->blocks[!t->current];
+    if (block->text != text || block->length != length) cut(t, text, length, block);
+    ahead->text = NULL;
+    if (next && next_length > 0) cut(t, next, next_length, ahead);
+    t->current = !t->current;
+    enum outcome outcome = length > 0 ? look_up(t, block, output) : done;
+    for (size_t offset = block->taken; offset < length && outcome == done; offset += block->taken) {
+        cut(t, text + offset, length - offset, block);
+        outcome = look_up(t, block, output);
+    }
+    block->text = NULL;
+    return outcome;
 }
 
 /// The plain form of all the rest, each word segmented by the library.
@@ -318,17 +348,18 @@ static enum outcome encode_by_library(sae_tokenizer *t, const uint8_t *text, siz
     return done;
 }
 
-ptrdiff_t sae_tokenizer_encode(sae_tokenizer *t, const uint8_t *text, size_t length, uint32_t *ids,
-                               size_t capacity, int *was_cut, int uses_cache) {
+ptrdiff_t sae_tokenizer_encode(sae_tokenizer *t, const uint8_t *text, size_t length, const uint8_t *next,
+                               size_t next_length, uint32_t *ids, size_t capacity, int *was_cut) {
     struct output output = {ids, 0, capacity};
-    enum outcome outcome = done;
-    if (!uses_cache) {
-        outcome = encode_by_library(t, text, length, &output);
-    } else {
-        for (size_t offset = 0, taken; offset < length && outcome == done; offset += taken) {
-            outcome = encode_block(t, text + offset, length - offset, &taken, &output);
-        }
-    }
+    const enum outcome outcome = encode_by_cache(t, text, length, next, next_length, &output);
+    *was_cut = outcome == full;
+    return outcome == failed ? -1 : (ptrdiff_t)output.count;
+}
+
+ptrdiff_t sae_tokenizer_encode_plainly(sae_tokenizer *t, const uint8_t *text, size_t length, uint32_t *ids, size_t capacity,
+                                       int *was_cut) {
+    struct output output = {ids, 0, capacity};
+    const enum outcome outcome = encode_by_library(t, text, length, &output);
     *was_cut = outcome == full;
     return outcome == failed ? -1 : (ptrdiff_t)output.count;
 }

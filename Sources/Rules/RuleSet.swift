@@ -24,6 +24,9 @@ package struct RuleSet: Sendable {
         package var looksAtContext: Bool
     }
 
+    /// Every rule adds, and its bid is its worth, ±0.5 at most.
+    package let onlyAddsWorths: Bool
+
     package var recordCount: Int { vocabularyCount + phraseCount }
     package var isEmpty: Bool { rules.isEmpty }
 
@@ -72,6 +75,7 @@ package struct RuleSet: Sendable {
                 worth: $0.worth, record: UInt32(vocabularyCount) + $0.phrase, edit: $0.edit,
                 looksAtContext: !$0.context.isEmpty)
         }
+        onlyAddsWorths = facts.allSatisfy { $0.edit == .add && !$0.looksAtContext && abs($0.worth) <= 0.5 }
     }
 
     /// In canonical order. Rules that are in it already, as those of a file, cost no sort.

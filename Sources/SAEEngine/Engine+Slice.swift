@@ -9,10 +9,11 @@ import Vectors
 
 /// How a slice of texts becomes vectors: all are read, then each is weighed, then the context rules of all are scored.
 extension Engine {
-    /// One text up to its program: pieces, annealing. Its records go behind those of the slice.
+    /// One text up to its program: pieces, annealing. Its records go behind those of the slice. `next` is the text to be
+    /// read after it, if any.
     func read(
-        _ text: UnsafeBufferPointer<UInt8>, limits: TextLimits, temperature: Temperature, isLast: Bool,
-        using workspace: inout Workspace
+        _ text: UnsafeBufferPointer<UInt8>, next: UnsafeBufferPointer<UInt8>?, limits: TextLimits,
+        temperature: Temperature, using workspace: inout Workspace
     ) -> RowOutcome {
         defer { workspace.slice.endText() }
         var used = text
@@ -23,7 +24,7 @@ extension Engine {
             used = UnsafeBufferPointer(rebasing: text[..<characterBorder(in: text, atMost: limits.maximumTextBytes)])
         }
         let wasCut = workspace.tokenizer.encode(
-            used, maximumPieces: limits.maximumPieces, into: &workspace.pieces)
+            used, next: next, maximumPieces: limits.maximumPieces, into: &workspace.pieces)
         guard !wasCut || limits.truncates else {
             return RowOutcome(status: .tooManyPieces, pieceCount: 0, isTruncated: false)
         }
@@ -31,7 +32,7 @@ extension Engine {
         guard count > 0 else { return RowOutcome(status: .noPieces, pieceCount: 0, isTruncated: false) }
         // Nobody looks at the programs of the other texts.
         let isRewritten = !annealer.rules.isEmpty && temperature != .infinite
-        if isRewritten || isLast { workspace.stream.load(workspace.pieces) }
+        if isRewritten || next == nil { workspace.stream.load(workspace.pieces) }
         if isRewritten {
             anneal(&workspace.stream, using: &workspace.annealing, context: &workspace.gates)
             workspace.stream.operands.withUnsafeBufferPointer { workspace.slice.append($0) }

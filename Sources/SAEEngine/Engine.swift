@@ -134,10 +134,11 @@ public struct Engine: Sendable {
                     workspace.slice.clear()
                     for row in slice {
                         let text = UnsafeBufferPointer(rebasing: bytes[texts.range(of: range.lowerBound + row)])
+                        let next =
+                            row + 1 == range.count
+                            ? nil : UnsafeBufferPointer(rebasing: bytes[texts.range(of: range.lowerBound + row + 1)])
                         batch.outcomes.append(
-                            read(
-                                text, limits: limits, temperature: temperature, isLast: row == range.count - 1,
-                                using: &workspace))
+                            read(text, next: next, limits: limits, temperature: temperature, using: &workspace))
                     }
                     let numerics = run(
                         &batch.outcomes, slice, temperature: temperature, using: &workspace,

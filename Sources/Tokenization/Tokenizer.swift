@@ -26,15 +26,19 @@ package struct Tokenizer: ~Copyable {
     /// Puts the pieces of `text` into `pieces`, at most `maximumPieces`; true when there were more. Allocates
     /// nothing when the buffer has been used with this maximum before and every word with a byte outside printable ASCII is
     /// in the cache: those over 16 bytes or of more than 7 pieces never are, and go to the library, which allocates, each
-    /// time. Without `usingCache` every word goes to the library: the same ids, for tests.
+    /// time. `next` is the text that the next call will encode, unchanged until then: what it needs is fetched meanwhile.
+    /// Without `usingCache` every word goes to the library: the same ids, for tests.
     package mutating func encode(
-        _ text: UnsafeBufferPointer<UInt8>, maximumPieces: Int, usingCache: Bool = true,
-        into pieces: inout PieceBuffer
+        _ text: UnsafeBufferPointer<UInt8>, next: UnsafeBufferPointer<UInt8>? = nil, maximumPieces: Int,
+        usingCache: Bool = true, into pieces: inout PieceBuffer
     ) -> Bool {
         var wasCut: Int32 = 0
         pieces.fill(capacity: maximumPieces) { ids in
-            let count = sae_tokenizer_encode(
-                handle, text.baseAddress, text.count, ids, maximumPieces, &wasCut, usingCache ? 1 : 0)
+            let count =
+                usingCache
+                ? sae_tokenizer_encode(
+                    handle, text.baseAddress, text.count, next?.baseAddress, next?.count ?? 0, ids, maximumPieces, &wasCut)
+                : sae_tokenizer_encode_plainly(handle, text.baseAddress, text.count, ids, maximumPieces, &wasCut)
             precondition(count >= 0, "the library fails on no input once its model is open")
             return count
         }

@@ -156,6 +156,38 @@ func columns(_ stream: ProgramStream) -> [[UInt32]] {
         #expect(failure == nil)
     }
 
+    @Test func `rules that only add their worth are settled by one sweep, as by many`() {
+        var generator = GeneratedRules()
+        generator.contextDimensions = 0
+        var leftOut = 0
+        let failure = forAll(seed: 66, count: 400, maximumSize: 60) { size, random in
+            AnnealingCase(generator, size: size, using: &random)
+        } holds: { given in
+            let rules = given.annealer.rules
+            let adding = try RuleSet(
+                vocabularyCount: rules.vocabularyCount, phraseCount: rules.phraseCount, classes: rules.classes,
+                rules: rules.rules.filter { $0.edit == .add }.map { rule in
+                    var rule = rule
+                    rule.worth /= 4
+                    return rule
+                })
+            func result(_ schedule: CoolingSchedule) -> (columns: [[UInt32]], outcome: AnnealingOutcome) {
+                var options = given.annealer.options
+                options.schedule = schedule
+                let annealer = Annealer(rules: adding, options: options, seed: given.annealer.seed)
+                let (stream, outcome) = AnnealingCase(annealer, given.ids).run()
+                return (columns(stream), outcome)
+            }
+            // The same temperatures by another name take the long way.
+            let (once, often) = (result(.greedy), result(.geometric(start: 0, factor: 0.5, floor: 0)))
+            if often.outcome.reverts > 0 { leftOut += 1 }
+            return once.outcome.sweeps == 0 && once.outcome.reverts == 0 && once.columns == often.columns
+                && once.outcome.energy == often.outcome.energy && once.outcome.stop == often.outcome.stop
+        }
+        #expect(failure == nil)
+        #expect(leftOut > 100)
+    }
+
     @Test func `a seed determines the result, whatever the workspace has seen`() {
         var used = AnnealingWorkspace()
         let failure = holds(seed: 65) { example in

@@ -114,6 +114,36 @@ import Tokenization
         #expect(tokenizer.cacheCounts.hits > 0)
     }
 
+    @Test func `a text that was announced has the same pieces, and so has one that came instead`() {
+        var random = SeededRandom(seed: 34)
+        var tokenizer = Tokenizer(model: model, cacheSlots: 1024)
+        var pieces = PieceBuffer()
+        var texts = (0..<2_000).map { _ in GeneratedText.line(using: &random) }
+        for length in [0, 1, 16, 17, 1023, 1024, 1025, 5000] { texts.append([UInt8](repeating: 97, count: length)) }
+        texts.shuffle(using: &random)
+        let bytes = texts.flatMap { $0 }
+        var (differing, begin) = (0, 0)
+        bytes.withUnsafeBufferPointer { bytes in
+            for (place, text) in texts.enumerated() {
+                let end = begin + text.count
+                // What is announced comes whole, cut short, or not at all.
+                let next: Range<Int>? =
+                    switch place % 4 {
+                    case 0: nil
+                    case 1 where place + 1 < texts.count: end..<min(bytes.count, end + texts[place + 1].count + 1)
+                    case 2: 0..<min(bytes.count, 40)
+                    default: place + 1 < texts.count ? end..<end + texts[place + 1].count : nil
+                    }
+                _ = tokenizer.encode(
+                    UnsafeBufferPointer(rebasing: bytes[begin..<end]),
+                    next: next.map { UnsafeBufferPointer(rebasing: bytes[$0]) }, maximumPieces: 8192, into: &pieces)
+                if Array(pieces.ids) != ids(text, &tokenizer, usingCache: false, maximum: 8192) { differing += 1 }
+                begin = end
+            }
+        }
+        #expect(differing == 0)
+    }
+
     /// Words of printable ASCII: of few letters, so that many segmentations are worth the same; of pieces; of anything.
     private func plainWords(_ count: Int, using random: inout SeededRandom) -> [[UInt8]] {
         let pieces = (0..<UInt32(model.vocabularyCount)).map {

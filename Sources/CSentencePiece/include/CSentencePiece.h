@@ -52,9 +52,13 @@ void sae_tokenizer_free(sae_tokenizer *tokenizer);
 #define SAE_MAXIMUM_RUN 256
 
 /// Pieces of `text`. Writes at most `capacity` ids; returns their number, and in `*was_cut` whether there
-/// were more. With `uses_cache` 0 every word goes to the library. -1 when the library fails.
-ptrdiff_t sae_tokenizer_encode(sae_tokenizer *tokenizer, const uint8_t *text, size_t length, uint32_t *ids,
-                               size_t capacity, int *was_cut, int uses_cache);
+/// were more. -1 when the library fails. `next`, or NULL, is what the next call will encode, and stays as it is until then.
+ptrdiff_t sae_tokenizer_encode(sae_tokenizer *tokenizer, const uint8_t *text, size_t length, const uint8_t *next,
+                               size_t next_length, uint32_t *ids, size_t capacity, int *was_cut);
+
+/// The same by the library alone, word by word.
+ptrdiff_t sae_tokenizer_encode_plainly(sae_tokenizer *tokenizer, const uint8_t *text, size_t length, uint32_t *ids,
+                                       size_t capacity, int *was_cut);
 
 /// The next word of `text` at or after `*offset`: its first byte in `*offset`, its length as the result, 0 at
 /// the end. This is how `sae_tokenizer_encode` cuts.
