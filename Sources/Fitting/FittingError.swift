@@ -15,6 +15,8 @@ package enum FittingError: UserFacingError, Equatable {
     case width(vectors: String, columns: Int, expected: String)
     case scales(path: String, count: Int, rows: Int)
     case zeroVector(path: String, row: Int)
+    /// Files that should be of the same texts have different numbers of rows.
+    case rowCounts(first: String, second: String, rows: [Int])
     case noAxes
     /// The vectors are wider than the model to go on from, and nothing says how it was projected.
     case noBasis(vectors: String, columns: Int, dimensions: Int)
@@ -41,6 +43,8 @@ package enum FittingError: UserFacingError, Equatable {
             "\(vectors) has \(columns) columns where \(expected) are needed"
         case .scales(let path, let count, let rows): "\(path) has \(count) scales for \(rows) rows"
         case .zeroVector(let path, let row): "row \(row) of \(path) is zero or not finite"
+        case .rowCounts(let first, let second, let rows):
+            "\(first) has \(rows[0]) rows, \(second) \(rows[1]): they are not of the same texts"
         case .noAxes: "the teacher's vectors have no principal axes: some are not finite"
         case .noBasis(let vectors, let columns, let dimensions):
             "\(vectors) has \(columns) columns, the model to go on from \(dimensions) dimensions"
@@ -66,6 +70,7 @@ package enum FittingError: UserFacingError, Equatable {
         case .tooFewTexts: "give the text file that the vectors were captured from"
         case .width: "capture full vectors with the same teacher, or give --basis"
         case .scales: "give the scales that were written with these vectors"
+        case .rowCounts: "capture the same texts with both teachers"
         case .zeroVector: "capture the vectors again"
         case .diverged: "lower --rate and --dense-rate"
         case .noAxes, .options: nil

@@ -25,6 +25,7 @@ struct SAE: AsyncParsableCommand {
             ServeCommand.self,
             TokenCommand.self,
             FitCommand.self,
+            TeacherCommand.self,
             EvolveCommand.self,
             EvalCommand.self,
             BenchCommand.self,
