@@ -31,9 +31,9 @@ extension Service {
             return try Engine(modelPath: path, library: settings.modelLibrary, scorer: scorer)
         }
         let engine = try open(configuration)
-        if let failure = engine.scorer.openingFailure {
+        if let failure = engine.scorerOpeningFailure {
             metrics.scorerFallbacks.add(1)
-            log.write(.scorerFallback, [.reason: failure.description])
+            log.write(.scorerFallback, [.reason: failure])
         }
         let service = try Service(
             lowered, engine: engine, log: log, metrics: metrics, source: ReloadSource(configuration: read, engine: open))

@@ -81,6 +81,9 @@ public struct Engine: Sendable {
         workspace.slice.numerics.map { generation(of: $0) } ?? generation
     }
 
+    /// Why the scorer that was asked for is not at work; nil where it is.
+    package var scorerOpeningFailure: String? { scorer.openingFailure?.description }
+
     /// Why the scorer that was at work was given up, in whatever call or thread: told once.
     package func takeScorerFailure() -> String? { scorer.takeFailure()?.description }
 

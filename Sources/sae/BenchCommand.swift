@@ -27,8 +27,7 @@ struct BenchCommand: AsyncParsableCommand {
         help: ArgumentHelp("Texts, one a line, plain or gzip; the first 20,000 are used.", valueName: "file"))
     var file: String
 
-    @Option(help: ArgumentHelp("Model file. (default: the one that comes with sae)", valueName: "file"))
-    var model: String?
+    @OptionGroup var engine: EngineOptions
 
     @Option(help: temperatureHelp, transform: parsedTemperature)
     var temperature = Temperature.fitted
@@ -62,8 +61,8 @@ struct BenchCommand: AsyncParsableCommand {
             throw ValidationError("--threads, --connections and --batch are at most 10,000")
         }
         guard daemon.connect != nil || rate == nil else { throw ValidationError("--rate has a meaning only with --connect") }
-        guard daemon.connect == nil || (model == nil && temperature == .fitted) else {
-            throw ValidationError("--model and --temperature have no meaning with --connect")
+        guard daemon.connect == nil || (engine.areDefaults && temperature == .fitted) else {
+            throw ValidationError("--model, --sweeps, --scorer, --device and --temperature have no meaning with --connect")
         }
     }
 
@@ -78,7 +77,7 @@ struct BenchCommand: AsyncParsableCommand {
     }
 
     private func measureEngine(_ lines: TextLines) throws {
-        let engine = try Engine(contentsOf: try model ?? ResourceLocator.model())
+        let engine = try engine.open()
         var texts = TextBatch()
         for index in 0..<lines.count { texts.append(utf8: lines[index]) }
         // A text without a vector costs nothing and would be counted all the same.

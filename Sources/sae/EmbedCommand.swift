@@ -35,8 +35,7 @@ struct EmbedCommand: AsyncParsableCommand {
     @Option(help: "npy, jsonl or text. (default: npy for an output file that ends with .npy, else text)")
     var format: EmbeddingFormat?
 
-    @Option(help: ArgumentHelp("Model file. (default: the one that comes with sae)", valueName: "file"))
-    var model: String?
+    @OptionGroup var engine: EngineOptions
 
     @OptionGroup var daemon: DaemonOptions
 
@@ -45,9 +44,6 @@ struct EmbedCommand: AsyncParsableCommand {
 
     @Option(help: temperatureHelp, transform: parsedTemperature)
     var temperature = Temperature.fitted
-
-    @Option(help: sweepsHelp, transform: parsedSweeps)
-    var sweeps = 1
 
     @Flag(help: "Leave texts out that have no vector, and say how many.")
     var skipInvalid = false
@@ -59,8 +55,8 @@ struct EmbedCommand: AsyncParsableCommand {
         guard texts.isEmpty != (input == nil) else {
             throw ValidationError("give texts, or --input FILE (- for standard input)")
         }
-        guard daemon.connect == nil || (model == nil && threads == nil && sweeps == 1) else {
-            throw ValidationError("--model, --threads and --sweeps have no meaning with --connect")
+        guard daemon.connect == nil || (engine.areDefaults && threads == nil) else {
+            throw ValidationError("--model, --sweeps, --scorer, --device and --threads have no meaning with --connect")
         }
         guard daemon.connect == nil || temperature != .infinite else {
             throw ValidationError("the daemon has no infinite temperature: give one up to 16")
@@ -112,7 +108,7 @@ struct EmbedCommand: AsyncParsableCommand {
                 client: try await daemon.client(at: endpoint), leading: dimensions ?? 0,
                 temperature: temperature.degrees ?? 0)
         }
-        let engine = try Engine(contentsOf: try model ?? ResourceLocator.model(), sweepCount: sweeps)
+        let engine = try engine.open()
         if let dimensions, dimensions > engine.dimensions {
             throw CommandError.usage(
                 "--dimensions \(dimensions) is more than the model's \(engine.dimensions)")
@@ -124,7 +120,7 @@ struct EmbedCommand: AsyncParsableCommand {
 
     /// Where the daemon is that computes, if one does: the flag, or the variable where no flag asks for this process.
     private func endpoint() throws -> String? {
-        guard daemon.connect == nil, model == nil, threads == nil, temperature != .infinite else { return daemon.connect }
+        guard daemon.connect == nil, engine.areDefaults, threads == nil, temperature != .infinite else { return daemon.connect }
         let name = "SAE_CLIENT_CONNECT"
         guard let endpoint = ProcessInfo.processInfo.environment[name], !endpoint.isEmpty else { return nil }
         try DaemonOptions.check(endpoint, of: name)

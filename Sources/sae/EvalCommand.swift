@@ -13,8 +13,7 @@ struct EvalCommand: AsyncParsableCommand {
 
     /// What the three have in common.
     struct Options: ParsableArguments {
-        @Option(help: ArgumentHelp("Model file. (default: the one that comes with sae)", valueName: "file"))
-        var model: String?
+        @OptionGroup var engine: EngineOptions
 
         @Option(help: "Leading dimensions, such as 64,128,256. (default: all)", transform: positiveNumbers)
         var dimensions: [Int] = []
@@ -22,15 +21,12 @@ struct EvalCommand: AsyncParsableCommand {
         @Option(help: temperatureHelp, transform: parsedTemperature)
         var temperature = Temperature.fitted
 
-        @Option(help: sweepsHelp, transform: parsedSweeps)
-        var sweeps = 1
-
         @Flag(help: "Print one JSON object a row instead of a table.")
         var json = false
 
         /// An evaluator for each of the dimensions.
         func evaluators() throws -> [(dimensions: Int, evaluator: Evaluator)] {
-            let engine = try Engine(contentsOf: try model ?? ResourceLocator.model(), sweepCount: sweeps)
+            let engine = try engine.open()
             let chosen = dimensions.isEmpty ? [engine.dimensions] : dimensions
             if let tooMany = chosen.first(where: { $0 > engine.dimensions }) {
                 throw ValidationError("--dimensions \(tooMany) is more than the model's \(engine.dimensions)")

@@ -54,12 +54,15 @@ enum CommandError: UserFacingError {
     case usage(String)
     /// The daemon took another model between two requests of one run.
     case modelChanged
+    /// A device failed between two blocks of one run.
+    case scorerFailed(String)
 
     var summary: String {
         switch self {
         case .text(let place, let reason): "\(place): \(reason)"
         case .usage(let message): message
         case .modelChanged: "the daemon's model changed while the texts were under way"
+        case .scorerFailed(let reason): "the scorer failed while the texts were under way: \(reason)"
         }
     }
 
@@ -68,6 +71,7 @@ enum CommandError: UserFacingError {
         case .text: "correct it, or leave such texts out with --skip-invalid"
         case .usage: "see --help"
         case .modelChanged: "run it again"
+        case .scorerFailed: "run it again with --scorer int8"
         }
     }
 
@@ -75,7 +79,7 @@ enum CommandError: UserFacingError {
         switch self {
         case .text: .invalidInput
         case .usage: .usage
-        case .modelChanged: .cancelled
+        case .modelChanged, .scorerFailed: .cancelled
         }
     }
 }

@@ -19,11 +19,3 @@ func parsedTemperature(_ argument: String) throws -> Temperature {
         return temperature
     }
 }
-
-let sweepsHelp = ArgumentHelp("How often the gates are computed, 1 to 16: again from the weighted sum.", valueName: "count")
-
-/// A count of sweeps as people write it.
-func parsedSweeps(_ argument: String) throws -> Int {
-    guard let count = Int(argument), (1...16).contains(count) else { throw ValidationError("--sweeps is 1 to 16") }
-    return count
-}

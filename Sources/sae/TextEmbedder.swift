@@ -29,6 +29,8 @@ struct LocalEmbedder: TextEmbedder {
         var texts = TextBatch()
         for index in range { texts.append(utf8: lines[index]) }
         let batch = engine.embed(texts, temperature: temperature, threads: min(threads, max(1, range.count / 64)))
+        // The vectors before this block came of another arithmetic.
+        if let failure = engine.takeScorerFailure() { throw CommandError.scorerFailed(failure) }
         var vectors = batch.vectors
         if leading < batch.dimensions {
             var bytes: [UInt8] = []

@@ -25,14 +25,10 @@ struct TraceCommand: ParsableCommand {
     @Argument(help: "The text, or two texts to compare.")
     var texts: [String]
 
-    @Option(help: ArgumentHelp("Model file. (default: the one that comes with sae)", valueName: "file"))
-    var model: String?
+    @OptionGroup var engine: EngineOptions
 
     @Option(help: temperatureHelp, transform: parsedTemperature)
     var temperature = Temperature.fitted
-
-    @Option(help: sweepsHelp, transform: parsedSweeps)
-    var sweeps = 1
 
     @Flag(help: "Print one JSON object.")
     var json = false
@@ -58,7 +54,7 @@ struct TraceCommand: ParsableCommand {
     }
 
     func run() throws {
-        let engine = try Engine(contentsOf: try model ?? ResourceLocator.model(), sweepCount: sweeps)
+        let engine = try engine.open()
         let traces = try texts.map { try engine.trace(Array($0.utf8), temperature: temperature, isExact: exact) }
         if exact, traces[0].annealing == nil {
             Terminal.printNote("model \(traces[0].modelName) has no discrete rules: there is nothing to search")

@@ -115,6 +115,26 @@ import Testing
         #expect(abs(vector.reduce(0) { $0 + $1 * $1 } - 1) < 1e-5)
     }
 
+    @Test(arguments: ["reference", "blas", "opencl"])
+    func `another scorer gives nearly the same vectors`(scorer: String) throws {
+        let texts = ["A cat sat on the mat.", "The dog ran."]
+        let run = try Command(
+            ["embed", "--model", model, "--scorer", scorer] + texts, environment: ["POCL_CACHE_DIR": folder.path("cache")])
+        #expect(run.status == 0 && run.errors.isEmpty, "\(run.errors)")
+        let (found, exact) = (numbers(run.output), try expected(texts))
+        #expect(found.count == exact.count && found != exact)
+        #expect(zip(found, exact).allSatisfy { abs($0 - $1) < 0.01 })
+    }
+
+    @Test func `without the scorer that was asked for the CPU's stands in, and a note says why`() throws {
+        let run = try Command(
+            ["embed", "--model", model, "--scorer", "opencl", "one cat"],
+            environment: ["OCL_ICD_VENDORS": "\(folder.root)/none/"])
+        #expect(run.status == 0)
+        #expect(numbers(run.output) == (try expected(["one cat"])))
+        #expect(run.errors.contains("no OpenCL driver is installed; ") && run.errors.contains("the CPU scores instead, with cpu-3"))
+    }
+
     @Test(arguments: ["1", "2", "7"]) func `threads change nothing`(threads: String) throws {
         let path = folder.path("many.txt")
         let texts = GeneratedText.sentences(1_500, seed: 9)

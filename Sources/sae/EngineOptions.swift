@@ -1,0 +1,44 @@
+import ArgumentParser
+import Bytes
+import Foundation
+import SAEEngine
+import Scoring
+
+/// What a command needs to open an engine in its own process.
+struct EngineOptions: ParsableArguments {
+    @Option(help: ArgumentHelp("Model file. (default: the one that comes with sae)", valueName: "file"))
+    var model: String?
+
+    @Option(
+        help: ArgumentHelp("How often the gates are computed, 1 to 16: again from the weighted sum.", valueName: "count"),
+        transform: sweepCount)
+    var sweeps = 1
+
+    @Option(
+        help: ArgumentHelp("What scores the context rules: int8, reference, blas, opencl or auto. See sae devices.", valueName: "name"))
+    var scorer = ScorerChoice.int8
+
+    @Option(help: ArgumentHelp("OpenCL device: its number, a part of its name, or auto.", valueName: "device"))
+    var device = "auto"
+
+    /// Whether nothing was asked for, so that a daemon may compute instead.
+    var areDefaults: Bool { model == nil && sweeps == 1 && scorer == .int8 && device == "auto" }
+
+    /// The engine; a note says so when the scorer that was asked for is not at work.
+    func open() throws -> Engine {
+        let environment = ProcessInfo.processInfo.environment
+        let settings = ScorerSettings(
+            choice: scorer, device: device, cacheDirectory: KernelCacheDirectory(environment: environment),
+            probe: DeviceProbe.ofThisProgram(environment: environment))
+        let engine = try Engine(contentsOf: try model ?? ResourceLocator.model(), scorer: settings, sweepCount: sweeps)
+        if let failure = engine.scorerOpeningFailure {
+            Terminal.printNote("\(failure); the CPU scores instead, with \(engine.numerics)")
+        }
+        return engine
+    }
+}
+
+private func sweepCount(_ argument: String) throws -> Int {
+    guard let count = Int(argument), (1...16).contains(count) else { throw ValidationError("--sweeps is 1 to 16") }
+    return count
+}
