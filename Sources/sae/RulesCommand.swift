@@ -119,7 +119,8 @@ struct OptimumCommand: ParsableCommand {
         commandName: "optimum",
         abstract: "Measure how often annealing reaches the least energy.",
         discussion: """
-            Example:
+            Examples:
+              sae rules optimum texts.txt.gz
               sae rules optimum texts.txt.gz --rules rules.txt
             """,
         shouldDisplay: false)
@@ -127,10 +128,10 @@ struct OptimumCommand: ParsableCommand {
     @Argument(help: "Texts, one a line, plain or gzip.")
     var texts: String
 
-    @Option(help: ArgumentHelp("Rules, as text.", valueName: "file"))
-    var rules: String
+    @Option(help: ArgumentHelp("Rules, as text. (default: the model's)", valueName: "file"))
+    var rules: String?
 
-    @Option(help: ArgumentHelp("Model file, for its vocabulary. (default: the one that comes with sae)", valueName: "file"))
+    @Option(help: ArgumentHelp("Model file. (default: the one that comes with sae)", valueName: "file"))
     var model: String?
 
     @Option(help: "Use the first so many texts.")
@@ -138,10 +139,7 @@ struct OptimumCommand: ParsableCommand {
 
     func run() throws {
         let model = try Model(try model ?? ResourceLocator.model())
-        var text: [UInt8] = []
-        var reader = try LineReader(rules)
-        while try reader.appendNext(to: &text) { text.append(UInt8(ascii: "\n")) }
-        let rules = try RuleSyntax.parse(text, ofFile: rules, names: PieceNames(pieces: model.pieces))
+        let rules = try rules.map { try read($0, model) } ?? model.phrases
         let lines = try TextLines(contentsOf: texts, maximumCount: maximum)
         var tokenizer = Tokenizer(model: model.pieces)
         var buffer = PieceBuffer()
@@ -160,6 +158,13 @@ struct OptimumCommand: ParsableCommand {
                     + #""energy":\#(rates.energy),"least_energy":\#(rates.leastEnergy),"#
                     + #""microseconds_per_text":\#(Double(rates.nanoseconds) / 1000 / Double(max(1, rates.texts)))}"#)
         }
+    }
+
+    private func read(_ file: String, _ model: Model) throws -> RuleSet {
+        var text: [UInt8] = []
+        var reader = try LineReader(file)
+        while try reader.appendNext(to: &text) { text.append(UInt8(ascii: "\n")) }
+        return try RuleSyntax.parse(text, ofFile: file, names: PieceNames(pieces: model.pieces))
     }
 
     /// Greedy, and both ways to cool from temperatures around the mean worth of a rule.
