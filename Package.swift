@@ -93,7 +93,7 @@ let package = Package(
                 "Transport", "Wire", "Messages", "SAEEngine", "RuleLibrary", "KeyValueStore", "Models", "Scoring",
                 "Tokenization", "Vectors", "Bytes", "CPosix", "CSystemd", "Diagnostics", log, toml, protobuf,
             ] + http),
-        swift("LoadGeneration", ["SAEClient", "Transport", "Diagnostics"]),
+        swift("LoadGeneration", ["SAEClient", "Transport", "Bytes", "Diagnostics"]),
         .executableTarget(
             name: "sae",
             dependencies: engineRooms + [

@@ -1,3 +1,4 @@
+import Bytes
 package import SAEClient
 import Synchronization
 import Transport
@@ -19,6 +20,8 @@ package struct Load: Sendable {
     package var connectTimeout = Duration.seconds(5)
     /// How to connect: with which token, and the like.
     package var access = ClientOptions()
+    /// Whether each answer is compared with the others of its generation to the same texts.
+    package var verifies = false
 
     package init(endpoint: String, connections: Int, textsPerRequest: Int, duration: Duration) {
         self.endpoint = endpoint
@@ -43,7 +46,7 @@ package struct Load: Sendable {
         for _ in 0..<connections {
             clients.append(try await Client(connectingTo: endpoint, options: options, timeout: connectTimeout, on: queue))
         }
-        let recorder = LoadRecorder()
+        let recorder = LoadRecorder(requestCount: verifies ? requests.count : 0)
         let begin = ContinuousClock.now
         await withTaskGroup(of: Void.self) { group in
             for (index, client) in clients.enumerated() {
@@ -83,14 +86,15 @@ struct LoadDriver: Sendable {
         if let rate = load.rate { await runOpen(rate) } else { await runClosed() }
     }
 
-    private func request(_ number: Int) -> LoadRequest {
-        requests[(requests.count * index / load.connections + number) % requests.count]
+    /// Which of the requests comes as this connection's `number`.
+    private func place(_ number: Int) -> Int {
+        (requests.count * index / load.connections + number) % requests.count
     }
 
     private func runClosed() async {
         var number = 0
         while begin.duration(to: .now) < load.duration {
-            await send(request(number), due: .now)
+            await send(place(number), due: .now)
             number += 1
         }
     }
@@ -110,7 +114,7 @@ struct LoadDriver: Sendable {
                 }
                 inFlight.value.wrappingAdd(1, ordering: .relaxed)
                 group.addTask {
-                    await send(request(number), due: due)
+                    await send(place(number), due: due)
                     inFlight.value.wrappingSubtract(1, ordering: .relaxed)
                 }
             }
@@ -121,12 +125,17 @@ struct LoadDriver: Sendable {
         let value = Atomic(0)
     }
 
-    private func send(_ request: LoadRequest, due: ContinuousClock.Instant) async {
+    private func send(_ place: Int, due: ContinuousClock.Instant) async {
+        let request = requests[place]
         let sent = ContinuousClock.now
         do throws(ClientError) {
             let answer = try await client.embed(
                 bytes: request.bytes, lengths: request.lengths, as: .float32, timeout: load.timeout)
             recorder.answered(answer.count - answer.errors.count, due: due, sent: sent)
+            if load.verifies {
+                let crc = answer.bytes.withUnsafeBytes { crc32c($0) }
+                recorder.saw(crc, of: place, generation: answer.generation)
+            }
         } catch {
             recorder.failed(error, due: due, sent: sent)
         }

@@ -52,6 +52,9 @@ struct BenchCommand: AsyncParsableCommand {
     @Option(help: "Milliseconds that each request is given.")
     var timeout = 10_000
 
+    @Flag(help: "Count the answers that differ from others of the same generation to the same texts; takes some speed.")
+    var verify = false
+
     func validate() throws {
         guard seconds > 0, seconds <= 3600 else {
             throw ValidationError("--seconds is over 0 and at most 3600")
@@ -61,6 +64,7 @@ struct BenchCommand: AsyncParsableCommand {
             throw ValidationError("--threads, --connections and --batch are at most 10,000")
         }
         guard daemon.connect != nil || rate == nil else { throw ValidationError("--rate has a meaning only with --connect") }
+        guard daemon.connect != nil || !verify else { throw ValidationError("--verify has a meaning only with --connect") }
         guard daemon.connect == nil || (engine.areDefaults && temperature == .fitted) else {
             throw ValidationError("--model, --sweeps, --scorer, --device and --temperature have no meaning with --connect")
         }
@@ -121,6 +125,7 @@ struct BenchCommand: AsyncParsableCommand {
                     load.timeout = .milliseconds(timeout)
                     load.connectTimeout = .seconds(daemon.wait)
                     load.access = try daemon.clientOptions()
+                    load.verifies = verify
                     _ = try await load.run(texts)
                     load.duration = .seconds(seconds)
                     try show(await load.run(texts), of: load)
@@ -150,6 +155,16 @@ struct BenchCommand: AsyncParsableCommand {
             if report.refused > 0 { row.value("refused_p99_us", report.refusalLatencies.quantile(0.99) / 1_000) }
             row.value("late", report.late)
             row.value("failed", report.failed)
+            if load.verifies {
+                row.value("differing", report.differing)
+                row.array("generations", report.generations) { row, seen in
+                    row.object { row in
+                        row.value("generation", String(seen.generation, radix: 16))
+                        row.value("requests", seen.answered)
+                        row.value("vectors", seen.digest.map { String($0, radix: 16) } ?? "incomplete")
+                    }
+                }
+            }
             if load.rate != nil {
                 row.value("unsent", report.unsent)
                 row.value("lag_p99_us", report.lags.quantile(0.99) / 1_000)

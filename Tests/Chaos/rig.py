@@ -49,6 +49,11 @@ class Daemon(daemon.Daemon):
         return self._status("VmRSS") * 1024
 
     @property
+    def peak_resident(self):
+        """Bytes."""
+        return self._status("VmHWM") * 1024
+
+    @property
     def virtual(self):
         """Bytes of address space."""
         return self._status("VmSize") * 1024

@@ -28,7 +28,7 @@ import Testing
             toFile: folder.path("texts"), atomically: true, encoding: .utf8)
         let script = """
             $SAE serve --model \(try TinyModel.write(in: folder)) --unix $F/s --listen '' --http '' --drain-lame-duck-ms 0 2>$F/log &
-            for loop in "" "--rate 50,100"; do
+            for loop in "--verify" "--rate 50,100"; do
                 $SAE bench $F/texts --connect unix:$F/s --wait 30 --connections 2 --batch 4 --seconds 0.5 $loop || { result=1; cat $F/log >&2; }
             done
             kill $!; wait $!; exit $result
@@ -40,6 +40,10 @@ import Testing
         }
         try #require(rows.map { $0["loop"] as? String } == ["closed", "open", "open"])
         #expect(rows.map { $0["rate"] as? Int } == [nil, 50, 100])
+        #expect(rows.map { $0["differing"] as? Int } == [0, nil, nil])
+        let generations = rows[0]["generations"] as? [[String: Any]] ?? []
+        #expect(generations.map { $0["requests"] as? Int } == [rows[0]["requests"] as? Int])
+        #expect((generations.first?["vectors"] as? String ?? "incomplete") != "incomplete")
         let ended = rows.map { row in ["requests", "refused", "late", "failed", "unsent"].reduce(0) { $0 + (row[$1] as? Int ?? 0) } }
         #expect(ended[0] > 0 && ended[1...] == [25, 50])
         for row in rows {

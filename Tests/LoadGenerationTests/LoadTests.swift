@@ -85,4 +85,25 @@ import Wire
         #expect(report.answered >= 2 && report.answered <= 42)
         #expect(report.latencies.quantile(0.01) >= 20_000_000)
     }
+
+    @Test func `a load that verifies counts answers that differ within a generation, and names what it saw`() async throws {
+        let server = try ScriptedServer(at: folder.path("s")) { request in
+            // Request 19 is the second text of generation 8 again, with another vector.
+            let answer = Sae_V1_EmbedResponse.with {
+                ($0.count, $0.dimensions, $0.generation) = (1, 1, request.number < 10 ? 7 : 8)
+            }
+            return [request.answer(answer, [0, 0, UInt8(request.number % 2), request.number == 19 ? 9 : 0])]
+        }
+        defer { server.stop() }
+        var load = load(rate: 100, seconds: 0.2)
+        load.verifies = true
+        let report = try await load.run(Array(texts.prefix(2)))
+        #expect(report.answered == 20 && report.differing == 1)
+        #expect(report.generations.map(\.generation) == [7, 8])
+        #expect(report.generations.map(\.answered) == [10, 10])
+        let digests = report.generations.map(\.digest)
+        #expect(digests[0] != nil && digests[0] == digests[1], "the first answers of both are the same")
+        load.verifies = false
+        #expect(try await load.run(texts).generations.isEmpty)
+    }
 }

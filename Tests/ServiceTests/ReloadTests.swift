@@ -81,32 +81,12 @@ import Wire
         var expected: [UInt64: [UInt32]] = [fixture.engine.generation: vectors(fixture.engine, sentences)]
         let engines = try ["second", "third"].map { try fixture.writeModel(named: $0) }
         for engine in engines { expected[engine.generation] = vectors(engine, sentences) }
-        let isOver = Mutex<Bool>.Box(false)
-        let answers = Mutex<Int>.Box(0)
-        let known = expected
-        let seen = try await withThrowingTaskGroup(of: Set<UInt64>.self) { group in
-            for _ in 0..<4 {
-                group.addTask {
-                    let client = try await Client(connectingTo: fixture.unixEndpoint)
-                    var seen: Set<UInt64> = []
-                    while !isOver.mutex.withLock({ $0 }) {
-                        let answer = try await client.embed(sentences)
-                        #expect(answer.errors.isEmpty && answer.vectors.map(\.bitPattern) == known[answer.generation])
-                        seen.insert(answer.generation)
-                        answers.mutex.withLock { $0 += 1 }
-                    }
-                    return seen
-                }
-            }
+        let seen = try await fixture.whileEmbedding(sentences, expecting: expected) { someAnswers in
             for round in 0..<12 {
-                // Some answers between two reloads.
-                let before = answers.mutex.withLock { $0 }
-                _ = await eventually { answers.mutex.withLock { $0 } >= before + 4 }
+                await someAnswers()
                 _ = try fixture.writeModel(named: round % 2 == 0 ? "second" : "third")
                 try fixture.service.reload()
             }
-            isOver.mutex.withLock { $0 = true }
-            return try await group.reduce(into: Set<UInt64>()) { $0.formUnion($1) }
         }
         #expect(seen.count >= 2 && seen.isSubset(of: Set(expected.keys)))
         #expect(await eventually { fixture.metric("sae_buffer_bytes") == 0 })

@@ -55,8 +55,10 @@ final class ServiceFixture: Sendable {
             configuration, engine: engine, log: Log(writer, levelNamed: "debug"), metrics: metrics,
             source: ReloadSource(
                 configuration: { try written.mutex.withLock { $0 }() },
-                engine: { _ in
-                    try Engine(contentsOf: model, scorer: ScorerSettings(choice: scorer, cacheDirectory: cache))
+                engine: { settings in
+                    try Engine(
+                        modelPath: model, library: settings.modelLibrary,
+                        scorer: ScorerSettings(choice: scorer, cacheDirectory: cache))
                 }))
         try service.start()
         unixEndpoint = "unix:\(configuration.listenUnix)"
@@ -112,6 +114,38 @@ final class ServiceFixture: Sendable {
         let completed = try await rounds
         #expect(completed > 0)
         #expect(await eventually { metric("sae_buffer_bytes") == 0 && metric("sae_queue_texts") == 0 })
+    }
+
+    /// Runs `body` while four connections embed `texts` without pause, and checks that each answer is, bit for bit, that of the
+    /// generation that it names; `body` gets a wait for some answers more. Returns the generations that answered.
+    func whileEmbedding(
+        _ texts: [String], expecting vectors: [UInt64: [UInt32]],
+        _ body: (_ someAnswers: () async -> Void) async throws -> Void
+    ) async throws -> Set<UInt64> {
+        let isOver = Mutex<Bool>.Box(false)
+        let answers = Mutex<Int>.Box(0)
+        return try await withThrowingTaskGroup(of: Set<UInt64>.self) { group in
+            for _ in 0..<4 {
+                group.addTask { [unixEndpoint] in
+                    let client = try await Client(connectingTo: unixEndpoint)
+                    var seen: Set<UInt64> = []
+                    while !isOver.mutex.withLock({ $0 }) {
+                        let answer = try await client.embed(texts)
+                        #expect(answer.errors.isEmpty && answer.vectors.map(\.bitPattern) == vectors[answer.generation])
+                        seen.insert(answer.generation)
+                        answers.mutex.withLock { $0 += 1 }
+                    }
+                    return seen
+                }
+            }
+            defer { isOver.mutex.withLock { $0 = true } }
+            try await body {
+                let before = answers.mutex.withLock { $0 }
+                _ = await eventually { answers.mutex.withLock { $0 } >= before + 4 }
+            }
+            isOver.mutex.withLock { $0 = true }
+            return try await group.reduce(into: Set<UInt64>()) { $0.formUnion($1) }
+        }
     }
 
     /// What the engine gives in this process.
