@@ -109,16 +109,17 @@ def main():
             files, resident = target.descriptors, []
             quiet = load(target, options.seconds)
             result, times = {}, []
-            # The load warms up for a fifth of its time; promotions begin with it and end before it does.
+            # The load warms up for a fifth of its time; promotions begin after that and are to end before it does.
             thread = threading.Thread(target=lambda: result.update(load(target, options.seconds)))
-            begin = time.monotonic()
+            begin, within = time.monotonic(), 0
             thread.start()
             for number in range(options.promotions):
-                due = begin + options.seconds * (0.2 + number / options.promotions)
+                due = begin + options.seconds * (0.2 + 0.9 * number / options.promotions)
                 time.sleep(max(0, due - time.monotonic()))
                 times.append(library.promote(target, number))
+                within += thread.is_alive()
                 resident.append(target.resident)
-            run.check("promotions while the load lasts", sum(1 for _ in times) if thread.is_alive() else 0, equal=options.promotions)
+            run.check("promotions while the load lasts", within, equal=options.promotions)
             thread.join()
             after = load(target, options.seconds)
             run.check("requests answered", result["requests"], at_least=options.promotions)
