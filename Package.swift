@@ -65,7 +65,7 @@ let package = Package(
         c("CVectorKernels"), c("CSentencePiece", linking: ["sentencepiece", "sentencepiece_train"]), c("CPosix", settings: [revision]), c("CChecksums"),
         c("CKernelSources"),
         system("COpenBLAS", "openblas"), system("COpenCL", "OpenCL"), system("CSystemd", "libsystemd"),
-        system("COpenSSL", "libcrypto"), system("CZlib", "zlib"), system("CLMDB", "lmdb"),
+        system("COpenSSL", "openssl"), system("CZlib", "zlib"), system("CLMDB", "lmdb"),
 
         swift("Diagnostics", []),
         swift("Bytes", ["CPosix", "CChecksums", "COpenSSL", "CZlib", "Diagnostics"]),
@@ -85,12 +85,13 @@ let package = Package(
 
         swift("Messages", [protobuf]),
         swift("Wire", ["Messages", "Bytes", "Diagnostics", protobuf]),
-        swift("Transport", ["Wire", "Bytes", "CPosix", "Diagnostics"]),
-        swift("SAEClient", ["Transport", "Wire", "Messages", "Diagnostics", protobuf]),
+        swift("Encryption", ["COpenSSL", "Diagnostics"]),
+        swift("Transport", ["Encryption", "Wire", "Bytes", "CPosix", "Diagnostics"]),
+        swift("SAEClient", ["Transport", "Encryption", "Wire", "Messages", "Diagnostics", protobuf]),
         swift(
             "Daemon",
             [
-                "Transport", "Wire", "Messages", "SAEEngine", "RuleLibrary", "KeyValueStore", "Models", "Scoring",
+                "Transport", "Encryption", "Wire", "Messages", "SAEEngine", "RuleLibrary", "KeyValueStore", "Models", "Scoring",
                 "Tokenization", "Vectors", "Bytes", "CPosix", "CSystemd", "Diagnostics", log, toml, protobuf,
             ] + http),
         swift("LoadGeneration", ["SAEClient", "Transport", "Bytes", "Diagnostics"]),
@@ -133,7 +134,7 @@ let package = Package(
         tests(
             "Service",
             [
-                "TestPeers", "Daemon", "Transport", "Wire", "Messages", "SAEClient", "SAEEngine", "RuleLibrary", "KeyValueStore", "Models",
+                "TestPeers", "Daemon", "Transport", "Encryption", "Wire", "Messages", "SAEClient", "SAEEngine", "RuleLibrary", "KeyValueStore", "Models",
                 "Rules", "Bytes", "Scoring",
                 "Programs", protobuf,
             ]),

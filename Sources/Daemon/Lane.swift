@@ -35,7 +35,7 @@ final class Lane: @unchecked Sendable {
     func remove(_ connection: ServerConnection, reason: String) {
         guard connections.removeValue(forKey: connection.id) != nil else { return }
         handshakes.removeAll { $0 === connection }
-        service?.connectionClosed(connection, reason: reason)
+        service?.connectionIsGone(connection.id, reason: reason)
     }
 
     func forEach(_ body: (ServerConnection) -> Void) {

@@ -1,3 +1,4 @@
+import Encryption
 import Messages
 import Synchronization
 import Transport
@@ -49,14 +50,15 @@ final class ServerConnection: RequestOwner, @unchecked Sendable {
     private(set) var hasOpened = false
 
     init(
-        _ descriptor: Int32, id: UInt64, transport: TransportName, lane: Lane, service: Service
+        _ socket: consuming Socket, _ session: EncryptedSession?, id: UInt64, transport: TransportName, lane: Lane,
+        service: Service
     ) {
         self.id = id
         self.transport = transport
-        uid = transport == .unix ? Access.uid(of: descriptor) : nil
+        uid = transport == .unix ? Access.uid(of: socket.number) : nil
         self.lane = lane
         self.service = service
-        socket = Connection(Socket(adopting: descriptor), on: lane.ioQueue)
+        self.socket = Connection(socket, on: lane.ioQueue, encryption: session)
         let hello = service.hello(connection: id)
         state = ConnectionState(role: .server, limits: service.wireLimits, hello: hello)
         // Give or take a tenth, so that connections of one moment do not end in one moment.
@@ -139,7 +141,12 @@ final class ServerConnection: RequestOwner, @unchecked Sendable {
 
     private func ended(_ end: Connection.End) {
         inputEnded = true
-        if end == .reset || state.isInsideFrame {
+        if case .insecure(let error) = end {
+            closeReason = closeReason ?? "tls"
+            stopCalls()
+            service.encryptionFailed(id, peer: peer.name, error)
+            socket.closeAfterSending()
+        } else if end == .reset || state.isInsideFrame {
             closeReason = closeReason ?? (end == .reset ? "reset" : "eof")
             stopCalls()
             socket.close()

@@ -1,5 +1,6 @@
 import Diagnostics
 import Dispatch
+import Encryption
 import Glibc
 package import SAEEngine
 import Synchronization
@@ -70,13 +71,14 @@ extension Service {
 
     private func replaceServing() throws(Failure) -> ReloadOutcome {
         let before = serving
-        let (configuration, engine, access): (Configuration, Engine, Access)
+        let (configuration, engine, access, encryption): (Configuration, Engine, Access, EncryptionContext?)
         do {
             guard let source else { throw Failure(.failedPrecondition, "this daemon was given nothing to reload from") }
             let read = try source.configuration().boundToDescriptors(log).withoutMissingFolder(log)
             engine = try source.engine(read)
             try engine.selfTest()
             access = try Access(read)
+            encryption = try read.encryption()
             configuration = read
         } catch let error as Failure {
             throw error
@@ -87,6 +89,9 @@ extension Service {
         // What is open to others stays so.
         guard (access.tokens == nil) == (before.access.tokens == nil) else {
             throw Failure(.failedPrecondition, "the reload failed: to begin or end asking for tokens needs a restart")
+        }
+        guard (encryption == nil) == (before.encryption == nil) else {
+            throw Failure(.failedPrecondition, "the reload failed: to begin or end TLS needs a restart")
         }
         var next = before.configuration
         var outcome = ReloadOutcome(
@@ -103,7 +108,7 @@ extension Service {
         let isSame = engine.digest == before.engine.digest && engine.numerics == before.engine.numerics
         let generation = isSame ? before.generation : Generation(engine, number: before.generation.number + 1)
         current.replace(
-            with: Serving(next, access, generation, workerCount: before.workerCount, started: before.started))
+            with: Serving(next, access, encryption, generation, workerCount: before.workerCount, started: before.started))
         scheduler.setLimits(Scheduler.Limits(next))
         log.setLevel(named: next.logLevel)
         for lane in lanes {

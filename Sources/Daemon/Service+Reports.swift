@@ -1,4 +1,5 @@
 import Dispatch
+import Encryption
 import Messages
 import Synchronization
 import Transport
@@ -6,12 +7,23 @@ import Wire
 
 /// What connections report.
 extension Service {
-    func connectionClosed(_ connection: ServerConnection, reason: String) {
+    func connectionIsGone(_ id: UInt64, reason: String) {
         connectionCount.wrappingSubtract(1, ordering: .relaxed)
         openConnections.leave()
         connectionIsQuiet()
         metrics.connectionsClosed[reason].add()
-        log.write(.connectionClose, [.conn: String(connection.id), .reason: reason])
+        log.write(.connectionClose, [.conn: String(id), .reason: reason])
+    }
+
+    /// A handshake that failed, or what came after it was not TLS.
+    func encryptionFailed(_ conn: UInt64, peer: String = "unknown", _ error: EncryptionError) {
+        if case .untrusted = error {
+            metrics.authenticationFailures["certificate"].add()
+            log.write(.authenticationFailed, [.conn: String(conn), .peer: peer, .reason: error.summary])
+        } else {
+            metrics.protocolErrors["tls"].add()
+            log.write(.protocolError, [.conn: String(conn), .peer: peer, .reason: error.summary])
+        }
     }
 
     func connectionViolated(_ connection: ServerConnection, _ reason: String) {

@@ -1,5 +1,6 @@
 import CPosix
 import Dispatch
+import Encryption
 import Glibc
 import Messages
 import SwiftProtobuf
@@ -53,7 +54,7 @@ package final class Service: Sendable {
 
     /// Builds everything but opens nothing. Without a source every reload fails.
     ///
-    /// - Throws: `ConfigurationError` about the tokens file.
+    /// - Throws: `ConfigurationError` about the tokens file, or about certificate and key.
     package init(
         _ configuration: Configuration, engine: Engine, log: Log, metrics: Metrics, source: ReloadSource? = nil
     ) throws {
@@ -67,7 +68,9 @@ package final class Service: Sendable {
         }
         self.scheduler = scheduler
         current = CurrentServing(
-            Serving(configuration, try Access(configuration), Generation(engine, number: 0), workerCount: workerCount))
+            Serving(
+                configuration, try Access(configuration), try configuration.encryption(), Generation(engine, number: 0),
+                workerCount: workerCount))
         admission = Admission(current, scheduler: scheduler)
         let onScorerFailure: @Sendable (String) -> Void = { reason in
             metrics.scorerFallbacks.add(1)
@@ -180,8 +183,16 @@ package final class Service: Sendable {
         metrics.connectionsOpened[transport.rawValue].add()
         log.write(.connectionOpen, [.conn: String(id), .transport: transport.label])
         lane.ioQueue.async { [self] in
-            let connection = ServerConnection(
-                descriptor, id: id, transport: transport, lane: lane, service: self)
+            let socket = Socket(adopting: descriptor)
+            let session: EncryptedSession?
+            do throws(EncryptionError) {
+                let context = transport == .tcp ? serving.encryption : nil
+                session = try context.map { context throws(EncryptionError) in try EncryptedSession(context, speaking: "sae/1") }
+            } catch {
+                log.write(.internalError, [.conn: String(id), .reason: error.summary])
+                return connectionIsGone(id, reason: "tls")
+            }
+            let connection = ServerConnection(socket, session, id: id, transport: transport, lane: lane, service: self)
             lane.add(connection)
             if isOver { connection.close(.resourceExhausted, reason: "max_connections", retryAfter: 1_000) }
         }

@@ -1,3 +1,4 @@
+import Encryption
 import SAEEngine
 import Synchronization
 import Transport
@@ -19,6 +20,8 @@ final class Generation: Sendable {
 final class Serving: Sendable {
     let configuration: Configuration
     let access: Access
+    /// Of TCP and HTTP; nil: plaintext.
+    let encryption: EncryptionContext?
     let generation: Generation
     let modelName: String
     let workerCount: Int
@@ -28,11 +31,13 @@ final class Serving: Sendable {
     var engine: Engine { generation.engine }
 
     init(
-        _ configuration: Configuration, _ access: Access, _ generation: Generation, workerCount: Int,
+        _ configuration: Configuration, _ access: Access, _ encryption: EncryptionContext?, _ generation: Generation,
+        workerCount: Int,
         started: UInt64 = monotonicNanoseconds()
     ) {
         self.configuration = configuration
         self.access = access
+        self.encryption = encryption
         self.generation = generation
         self.workerCount = workerCount
         self.started = started

@@ -1,4 +1,5 @@
 import Diagnostics
+import Encryption
 import Messages
 import SwiftProtobuf
 package import Transport
@@ -29,11 +30,12 @@ public final class Client: Sendable {
     /// The largest answer taken: 16 MiB, which is what a server reserves for one connection.
     static let maximumFrameBytes = 16_777_216
 
-    /// Connects to `tcp://HOST:PORT` or `unix:PATH`. The name is resolved at each connection.
+    /// Connects to `tcp://HOST:PORT`, `tls://HOST:PORT` (TLS 1.3) or `unix:PATH`. The name is resolved at each connection.
     ///
     /// - Parameter timeout: for the first connection. While nobody listens it is tried again: a daemon may be starting.
     /// - Throws: `unavailable` or `deadlineExceeded` when nobody answers there in time, `invalidArgument` for an endpoint
-    ///   that is none, `unauthenticated` for a token that the server does not take.
+    ///   that is none or files of TLS that cannot be used, `unauthenticated` for a token or certificate that the server does not
+    ///   take, and for a server that does not prove its name.
     public convenience init(
         connectingTo endpoint: String, options: ClientOptions = ClientOptions(), timeout: Duration = .seconds(5)
     ) async throws(ClientError) {
@@ -51,7 +53,14 @@ public final class Client: Sendable {
         } catch {
             throw ClientError(.invalidArgument, error.description)
         }
-        pool = Pool(parsed, options, on: ioQueue)
+        var encryption: EncryptionContext?
+        if case .tls = parsed {
+            do throws(EncryptionError) {
+                encryption = try EncryptionContext(
+                    clientAuthorities: options.tlsAuthorities, certificate: options.tlsCertificate, key: options.tlsKey)
+            } catch { throw ClientError(.invalidArgument, error.description) }
+        }
+        pool = Pool(parsed, encryption, options, on: ioQueue)
         if case .failure(let error) = await pool.open(within: timeout) {
             pool.close()
             throw error

@@ -1,4 +1,5 @@
 package import Diagnostics
+import Encryption
 import Transport
 import Wire
 
@@ -53,6 +54,17 @@ public struct ClientError: Error, Sendable, Equatable, CustomStringConvertible {
         self.init(
             Code(failure.code), failure.message, limit: failure.limit, limitValue: failure.limitValue,
             retryAfter: milliseconds == 0 ? nil : .milliseconds(Int(milliseconds)), isRefused: failure.isRefused)
+    }
+
+    /// A certificate that is not taken stays so, whatever is tried again.
+    init(_ error: EncryptionError) {
+        let code: Code =
+            switch error {
+            case .untrusted, .refused: .unauthenticated
+            case .broken: .unavailable
+            case .unusable, .mismatch, .internal: .internal
+            }
+        self.init(code, error.summary)
     }
 
     public var description: String {

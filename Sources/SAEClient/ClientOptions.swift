@@ -2,6 +2,11 @@
 public struct ClientOptions: Sendable {
     /// What authenticates this client, where the server wants it.
     public var token = ""
+    /// For `tls://`: the PEM file of the authorities that may vouch for the server; empty: those that the system trusts.
+    public var tlsAuthorities = ""
+    /// For `tls://`: the PEM file of this client's certificate, and that of its key, for servers that ask for one; empty: none.
+    public var tlsCertificate = ""
+    public var tlsKey = ""
     /// Every frame carries a CRC-32C. Sockets have sums of their own; turn it on where a proxy or a faulty link stands
     /// between.
     public var usesChecksums = false

@@ -1,3 +1,4 @@
+import Encryption
 import Messages
 import Transport
 import Wire
@@ -26,7 +27,7 @@ final class Link: @unchecked Sendable {
     private static let giveUpAfter: UInt64 = 50_000_000_000
 
     /// Takes over a connected socket and greets; the pool hears `linkOpened` or `linkEnded`.
-    init(_ socket: consuming Socket, on ioQueue: IOQueue, _ options: ClientOptions, of pool: Pool) {
+    init(_ socket: consuming Socket, _ session: EncryptedSession?, on ioQueue: IOQueue, _ options: ClientOptions, of pool: Pool) {
         self.pool = pool
         var limits = WireLimits()
         limits.maximumFrameBytes = UInt32(Client.maximumFrameBytes)
@@ -36,13 +37,19 @@ final class Link: @unchecked Sendable {
         hello.features = options.usesChecksums ? ConnectionState.crcFeature : 0
         state = ConnectionState(role: .client, limits: limits, hello: hello)
         openingDeadline = monotonicNanoseconds() + nanoseconds(options.connectTimeout)
-        connection = Connection(socket, on: ioQueue)
+        connection = Connection(socket, on: ioQueue, encryption: session)
     }
 
     func begin() {
         connection.start(
             onBytes: { [self] in perform(state.receive($0, now: monotonicNanoseconds())) },
-            onEnd: { [self] _ in end(ClientError(.unavailable, "the server closed the connection"), isLoss: true) },
+            onEnd: { [self] reason in
+                if case .insecure(let error) = reason {
+                    end(ClientError(error), isLoss: false)
+                } else {
+                    end(ClientError(.unavailable, "the server closed the connection"), isLoss: true)
+                }
+            },
             onClosed: {})
         connection.enqueue(SendBuffer(state.start()))
         connection.flush()

@@ -1,4 +1,5 @@
 import Dispatch
+import Encryption
 import Messages
 import Synchronization
 import Transport
@@ -13,6 +14,8 @@ final class Pool: @unchecked Sendable {
     private static let fullLoad = 32
 
     private let endpoint: Endpoint
+    /// Of a `tls` endpoint.
+    private let encryption: EncryptionContext?
     private let options: ClientOptions
     private let ioQueue: IOQueue
     private var isClosed = false
@@ -37,8 +40,9 @@ final class Pool: @unchecked Sendable {
     private var isOpeningCancelled = false
     private var first: (result: CheckedContinuation<Result<Void, ClientError>, Never>, deadline: UInt64)?
 
-    init(_ endpoint: Endpoint, _ options: ClientOptions, on ioQueue: IOQueue) {
+    init(_ endpoint: Endpoint, _ encryption: EncryptionContext?, _ options: ClientOptions, on ioQueue: IOQueue) {
         self.endpoint = endpoint
+        self.encryption = encryption
         self.options = options
         retry = RetryPolicy(maximumAttempts: options.maximumAttempts)
         self.ioQueue = ioQueue
@@ -214,7 +218,14 @@ extension Pool {
     /// `error`: nil for a connection that had nothing left to do.
     func linkEnded(_ link: Link, _ error: ClientError?) {
         links[ObjectIdentifier(link)] = nil
-        if opening === link { connectFailed(error ?? ClientError(.unavailable, "the server closed the connection")) }
+        if opening === link {
+            var failure = error ?? ClientError(.unavailable, "the server closed the connection")
+            // Whoever waits for TLS has no word for those who do not speak it.
+            if case .tcp = endpoint, failure.code == .unavailable, failure.retryAfter == nil {
+                failure.message += "; a daemon with a certificate is reached by tls://"
+            }
+            connectFailed(failure)
+        }
         connect()
     }
 
@@ -259,11 +270,20 @@ extension Pool {
         case .success(let number):
             let socket = Socket(adopting: number)
             guard !isClosed else { return }
-            let link = Link(socket, on: ioQueue, options, of: self)
+            let link: Link
+            do throws(EncryptionError) {
+                link = Link(socket, try session(), on: ioQueue, options, of: self)
+            } catch { return connectFailed(ClientError(.internal, error.summary)) }
             opening = link
             link.begin()
         case .failure(let error): connectFailed(ClientError(.unavailable, error.summary, isRefused: true))
         }
+    }
+
+    /// What a new connection is encrypted by.
+    private func session() throws(EncryptionError) -> EncryptedSession? {
+        guard let encryption, case .tls(let host, _) = endpoint else { return nil }
+        return try EncryptedSession(encryption, speaking: "sae/1", with: host)
     }
 
     /// Tries again later; an answer that no repetition changes fails everybody who waits.

@@ -1,14 +1,22 @@
+package import Encryption
 import Glibc
 
-/// A connected stream socket on one I/O queue: bounded reads in, a bounded backlog out, nothing that blocks.
+/// A connected stream socket on one I/O queue: bounded reads in, a bounded backlog out, nothing that blocks. With an
+/// encrypted session everything passes through that, and what callers see, and count, is plaintext.
 ///
 /// Every member is used on `ioQueue` only; that is what makes the class safe as `Sendable`.
 package final class Connection: DescriptorOwner, @unchecked Sendable {
     /// Why no more bytes will come in.
-    package enum End: Sendable, Equatable { case endOfInput, reset }
+    package enum End: Sendable, Equatable {
+        case endOfInput, reset
+        /// Encryption did not come about or broke; a last word to the peer is on its way, and `closeAfterSending` sends it.
+        case insecure(EncryptionError)
+    }
 
     package let ioQueue: IOQueue
     private let descriptor: Int32
+    private let session: EncryptedSession?
+    private var isInsecure = false
     private var watch: Watch?
     private var isClosing = false
     private var inputEnded = false
@@ -22,8 +30,7 @@ package final class Connection: DescriptorOwner, @unchecked Sendable {
     private var onEnd: ((End) -> Void)?
     private var onClosed: (() -> Void)?
 
-    /// Bytes accepted for sending and not yet taken by the kernel.
-    package private(set) var outboxBytes = 0
+    private var queuedBytes = 0
     /// Most bytes of one read, beside `IOQueue.readBytes`.
     package var maximumReadBytes = Int.max
     package private(set) var receivedBytes: UInt64 = 0
@@ -33,9 +40,13 @@ package final class Connection: DescriptorOwner, @unchecked Sendable {
     package private(set) var lastOutputProgress: UInt64
     package private(set) var isClosed = false
 
+    /// Bytes accepted for sending and not yet taken by the kernel, and what encryption has to send.
+    package var outboxBytes: Int { queuedBytes + (session?.outputCount ?? 0) }
+
     /// Takes over a non-blocking socket.
-    package init(_ socket: consuming Socket, on ioQueue: IOQueue) {
+    package init(_ socket: consuming Socket, on ioQueue: IOQueue, encryption session: EncryptedSession? = nil) {
         self.ioQueue = ioQueue
+        self.session = session
         descriptor = socket.release()
         lastReceived = monotonicNanoseconds()
         lastOutputProgress = lastReceived
@@ -53,6 +64,9 @@ package final class Connection: DescriptorOwner, @unchecked Sendable {
         self.onEnd = onEnd
         self.onClosed = onClosed
         watch = ioQueue.watch(descriptor, for: .readable, self)
+        guard let session else { return }
+        do throws(EncryptionError) { try session.begin() } catch { return fail(error) }
+        flush()
     }
 
     /// Adds to the outbox without a system call; `flush` sends what has gathered.
@@ -60,7 +74,7 @@ package final class Connection: DescriptorOwner, @unchecked Sendable {
         guard !isClosed, !isClosing, buffer.count > 0 else { return }
         if outboxBytes == 0 { lastOutputProgress = monotonicNanoseconds() }
         outbox.append(buffer)
-        outboxBytes += buffer.count
+        queuedBytes += buffer.count
     }
 
     /// Takes out of the outbox what the kernel has nothing of yet: what is left ends at the end of a buffer.
@@ -69,7 +83,7 @@ package final class Connection: DescriptorOwner, @unchecked Sendable {
         let first = outbox[outboxHead]
         outbox = first.isBegun ? [first] : []
         outboxHead = 0
-        outboxBytes = outbox.first?.count ?? 0
+        queuedBytes = outbox.first?.count ?? 0
     }
 
     /// Hands as much as the kernel takes to it, in as few calls as possible.
@@ -108,21 +122,33 @@ package final class Connection: DescriptorOwner, @unchecked Sendable {
     package func closeAfterSending() {
         guard !isClosed, !closesWhenSent else { return }
         closesWhenSent = true
+        // Before the handshake is over, or after encryption broke, nothing can be said.
+        if let session, isInsecure || !session.isEstablished { dropQueued() }
         flush()
         if outboxBytes == 0 { beginLinger() }
+    }
+
+    private func dropQueued() {
+        outbox.removeAll()
+        outboxHead = 0
+        queuedBytes = 0
     }
 
     /// Closes at once; what is queued is lost. `resets` makes the kernel answer with RST.
     package func close(resets: Bool = false) {
         guard !isClosing else { return }
         isClosing = true
+        if let session, !resets, queuedBytes == 0 {
+            // So that the peer can tell this end from one that somebody between made.
+            if !isInsecure { session.finish() }
+            if session.outputCount > 0 { _ = sendSealed(session) }
+        }
         if resets {
             var option = linger(l_onoff: 1, l_linger: 0)
             setsockopt(descriptor, SOL_SOCKET, SO_LINGER, &option, socklen_t(MemoryLayout<linger>.size))
         }
-        outbox.removeAll()
-        outboxHead = 0
-        outboxBytes = 0
+        dropQueued()
+        if let session { session.consume(session.outputCount) }
         if var watch { ioQueue.end(&watch) }
         watch = nil
         // In a turn of its own, as nobody who closes wants to hear of it in the midst of that.
@@ -140,22 +166,56 @@ package final class Connection: DescriptorOwner, @unchecked Sendable {
             descriptor, ioQueue.scratch.baseAddress, min(maximumReadBytes, ioQueue.scratch.count), 0)
         if count > 0 {
             lastReceived = monotonicNanoseconds()
-            receivedBytes += UInt64(count)
             if lingerDeadline != nil || closesWhenSent {
                 drainedBytes += count
                 if drainedBytes > 65_536 { close() }
                 return
             }
-            onBytes?(UnsafeRawBufferPointer(rebasing: ioQueue.scratch[..<count]))
-            return
+            return deliver(UnsafeRawBufferPointer(rebasing: ioQueue.scratch[..<count]))
         }
         if count < 0 && (errno == EAGAIN || errno == EINTR) { return }
+        // An encrypted session says itself when it ends.
+        endInput(count == 0 && session == nil && !isHungUp ? .endOfInput : .reset, isBroken: count < 0)
+    }
+
+    private func endInput(_ end: End, isBroken: Bool = false) {
         inputEnded = true
-        if lingerDeadline != nil || count < 0 && closesWhenSent { return close() }
+        if lingerDeadline != nil || isBroken && closesWhenSent { return close() }
         pauseReading()
         let ended = onEnd
         onEnd = nil
-        ended?(count == 0 && !isHungUp ? .endOfInput : .reset)
+        ended?(end)
+    }
+
+    private func deliver(_ bytes: UnsafeRawBufferPointer) {
+        guard let session else {
+            receivedBytes += UInt64(bytes.count)
+            onBytes?(bytes)
+            return
+        }
+        guard !isInsecure else { return }
+        let hadOutput = outboxBytes > 0, wasEstablished = session.isEstablished
+        do throws(EncryptionError) {
+            try session.receive(bytes) { [self] plain in
+                receivedBytes += UInt64(plain.count)
+                onBytes?(plain)
+                return !isClosing && !closesWhenSent
+            }
+        } catch { return fail(error) }
+        if !hadOutput { lastOutputProgress = monotonicNanoseconds() }
+        // Also what waited for the handshake.
+        if session.outputCount > 0 || !wasEstablished { flush() }
+        if session.isEnded, !isClosing, !inputEnded { endInput(session.isEstablished ? .endOfInput : .reset) }
+    }
+
+    /// Encryption cannot go on: what is queued has no way out any more.
+    private func fail(_ error: EncryptionError) {
+        guard !isClosing, !isInsecure else { return }
+        isInsecure = true
+        dropQueued()
+        let ended = onEnd
+        onEnd = nil
+        ended?(.insecure(error))
     }
 
     /// The peer of a Unix socket has closed, and not only stopped to send: no answer has anybody to go to. (TCP tells
@@ -167,40 +227,82 @@ package final class Connection: DescriptorOwner, @unchecked Sendable {
 
     private func writeOnce() {
         while outboxBytes > 0 {
-            var vectors = [iovec]()
-            vectors.reserveCapacity(min(outbox.count - outboxHead, 64))
-            for buffer in outbox[outboxHead...].prefix(64) {
-                vectors.append(iovec(iov_base: buffer.base + buffer.start, iov_len: buffer.count))
-            }
-            let sent = vectors.withUnsafeMutableBufferPointer { vectors in
-                var message = msghdr()
-                message.msg_iov = vectors.baseAddress
-                message.msg_iovlen = vectors.count
-                return sendmsg(descriptor, &message, Int32(MSG_NOSIGNAL))
+            let sent: Int
+            if let session {
+                guard seal(session) else { break }
+                sent = sendSealed(session)
+            } else {
+                sent = sendQueued()
             }
             if sent < 0 {
                 if errno == EINTR { continue }
                 if errno == EAGAIN { return wait(for: .writable, true) }
                 // The peer is gone: its answers have nobody to go to.
-                outbox.removeAll()
-                outboxHead = 0
-                outboxBytes = 0
+                dropQueued()
+                if let session { session.consume(session.outputCount) }
                 let ended = onEnd
                 onEnd = nil
                 ended?(.reset)
                 if ended == nil { close() }
                 return
             }
-            consume(sent)
+            lastOutputProgress = monotonicNanoseconds()
+            if session == nil { consume(sent) }
         }
         wait(for: .writable, false)
-        if closesWhenSent && !isClosing { beginLinger() }
+        if closesWhenSent && !isClosing && outboxBytes == 0 { beginLinger() }
+    }
+
+    private func sendQueued() -> Int {
+        var vectors = [iovec]()
+        vectors.reserveCapacity(min(outbox.count - outboxHead, 64))
+        for buffer in outbox[outboxHead...].prefix(64) {
+            vectors.append(iovec(iov_base: buffer.base + buffer.start, iov_len: buffer.count))
+        }
+        return vectors.withUnsafeMutableBufferPointer { vectors in
+            var message = msghdr()
+            message.msg_iov = vectors.baseAddress
+            message.msg_iovlen = vectors.count
+            return sendmsg(descriptor, &message, Int32(MSG_NOSIGNAL))
+        }
+    }
+
+    private func sendSealed(_ session: EncryptedSession) -> Int {
+        let sent = session.withOutput { send(descriptor, $0.baseAddress, $0.count, Int32(MSG_NOSIGNAL)) }
+        if sent > 0 { session.consume(sent) }
+        return sent
+    }
+
+    /// Bytes of one record; what is small shares one.
+    private static let recordBytes = 16_384
+
+    /// Encrypts of what is queued as much as one call may send; false when there is nothing to send for now.
+    private func seal(_ session: EncryptedSession) -> Bool {
+        guard session.isEstablished, !isInsecure else { return session.outputCount > 0 }
+        while queuedBytes > 0, session.outputCount < 4 * Self.recordBytes {
+            let failure: EncryptionError? = withUnsafeTemporaryAllocation(byteCount: Self.recordBytes, alignment: 16) { record in
+                var count = 0
+                for buffer in outbox[outboxHead...] {
+                    guard count < record.count else { break }
+                    let part = UnsafeMutableRawBufferPointer(rebasing: buffer.body.prefix(record.count - count))
+                    UnsafeMutableRawBufferPointer(rebasing: record[count...]).copyMemory(from: UnsafeRawBufferPointer(part))
+                    count += part.count
+                }
+                do throws(EncryptionError) { try session.send(UnsafeRawBufferPointer(rebasing: record[..<count])) } catch { return error }
+                consume(count)
+                return nil
+            }
+            if let failure {
+                fail(failure)
+                return false
+            }
+        }
+        return session.outputCount > 0
     }
 
     private func consume(_ sent: Int) {
         sentBytes += UInt64(sent)
-        outboxBytes -= sent
-        lastOutputProgress = monotonicNanoseconds()
+        queuedBytes -= sent
         var left = sent
         while left > 0 {
             let buffer = outbox[outboxHead]
@@ -223,6 +325,10 @@ package final class Connection: DescriptorOwner, @unchecked Sendable {
         guard lingerDeadline == nil else { return }
         // A peer that has said its last word sends nothing that a reset could answer.
         if inputEnded { return close() }
+        if let session, !isInsecure, session.isEstablished {
+            session.finish()
+            if session.outputCount > 0 { return writeOnce() }
+        }
         lingerDeadline = monotonicNanoseconds() + 1_000_000_000
         shutdown(descriptor, Int32(SHUT_WR))
         resumeReading()

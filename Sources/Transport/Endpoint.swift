@@ -1,9 +1,11 @@
 package import Diagnostics
 import Glibc
 
-/// Where a peer is, or where the daemon listens: `tcp://HOST:PORT` or `unix:PATH`.
+/// Where a peer is, or where the daemon listens: `tcp://HOST:PORT`, `tls://HOST:PORT` or `unix:PATH`.
 package enum Endpoint: Sendable, Hashable, CustomStringConvertible {
     case tcp(host: String, port: UInt16)
+    /// TCP with encryption from the first byte.
+    case tls(host: String, port: UInt16)
     case unix(path: String)
 
     /// Parses the written form. An IPv6 address stands in brackets: `tcp://[::1]:7733`.
@@ -12,8 +14,10 @@ package enum Endpoint: Sendable, Hashable, CustomStringConvertible {
             self = try .unix(checking: String(text.dropFirst("unix:".count)))
         } else if text.hasPrefix("tcp://") {
             self = try .tcp(parsing: String(text.dropFirst("tcp://".count)))
+        } else if text.hasPrefix("tls://") {
+            self = try .tcp(parsing: String(text.dropFirst("tls://".count))).encrypted
         } else {
-            throw .badEndpoint(text, reason: "it begins neither with tcp:// nor with unix:")
+            throw .badEndpoint(text, reason: "it begins neither with tcp:// nor with tls:// or unix:")
         }
     }
 
@@ -42,12 +46,18 @@ package enum Endpoint: Sendable, Hashable, CustomStringConvertible {
         return .unix(path: path)
     }
 
+    /// The same place with encryption; a Unix socket needs none.
+    package var encrypted: Endpoint { if case .tcp(let host, let port) = self { .tls(host: host, port: port) } else { self } }
+
     package var description: String {
         switch self {
-        case .tcp(let host, let port): host.contains(":") ? "tcp://[\(host)]:\(port)" : "tcp://\(host):\(port)"
+        case .tcp(let host, let port): "tcp://\(Self.bracketed(host)):\(port)"
+        case .tls(let host, let port): "tls://\(Self.bracketed(host)):\(port)"
         case .unix(let path): "unix:\(path)"
         }
     }
+
+    private static func bracketed(_ host: String) -> String { host.contains(":") ? "[\(host)]" : host }
 }
 
 /// What can go wrong with a socket.
@@ -73,7 +83,7 @@ package enum TransportError: UserFacingError, Equatable {
 
     package var remedy: String? {
         switch self {
-        case .badEndpoint: "write tcp://HOST:PORT or unix:PATH"
+        case .badEndpoint: "write tcp://HOST:PORT, tls://HOST:PORT or unix:PATH"
         case .unknownHost: "check the name"
         case .system(let operation, _, _): 
             switch operation {

@@ -23,7 +23,7 @@ package struct Socket: ~Copyable {
     ) throws(TransportError) -> Socket {
         let socket = try Socket(family: endpoint.family, for: endpoint)
         switch endpoint {
-        case .tcp:
+        case .tcp, .tls:
             socket.enable(SO_REUSEADDR, level: SOL_SOCKET)
         case .unix(let path):
             if (try? connecting(to: endpoint)) != nil { throw .addressInUse(endpoint.description) }
@@ -67,7 +67,7 @@ package struct Socket: ~Copyable {
             throw .system(operation: "connect to", endpoint: endpoint.description, errno: isLate ? ETIMEDOUT : errno)
         }
         _ = sae_set_nonblocking(socket.number)
-        if case .tcp = endpoint { socket.enable(Int32(TCP_NODELAY), level: Int32(IPPROTO_TCP)) }
+        if endpoint.family != AF_UNIX { socket.enable(Int32(TCP_NODELAY), level: Int32(IPPROTO_TCP)) }
         return socket
     }
 
@@ -120,7 +120,7 @@ extension Endpoint {
     package var isLoopback: Bool {
         switch self {
         case .unix: true
-        case .tcp(let host, _): host == "localhost" || host == "::1" || Self.isLoopbackIPv4(host)
+        case .tcp(let host, _), .tls(let host, _): host == "localhost" || host == "::1" || Self.isLoopbackIPv4(host)
         }
     }
 
@@ -132,7 +132,7 @@ extension Endpoint {
     var family: Int32 {
         switch self {
         case .unix: AF_UNIX
-        case .tcp(let host, _): host.contains(":") ? AF_INET6 : AF_INET
+        case .tcp(let host, _), .tls(let host, _): host.contains(":") ? AF_INET6 : AF_INET
         }
     }
 
@@ -150,7 +150,7 @@ extension Endpoint {
                     body($0, socklen_t(MemoryLayout<sockaddr_un>.size))
                 }
             }
-        case .tcp(let host, let port):
+        case .tcp(let host, let port), .tls(let host, let port):
             var hints = addrinfo()
             hints.ai_family = family
             hints.ai_socktype = Int32(SOCK_STREAM.rawValue)

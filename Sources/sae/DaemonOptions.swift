@@ -9,7 +9,7 @@ import Transport
 struct DaemonOptions: ParsableArguments {
     @Option(
         help: ArgumentHelp(
-            "Ask the daemon at tcp://HOST:PORT or unix:PATH instead of computing here.", valueName: "endpoint"
+            "Ask the daemon at tcp://HOST:PORT, tls://HOST:PORT or unix:PATH instead of computing here.", valueName: "endpoint"
         ))
     var connect: String?
 
@@ -20,6 +20,20 @@ struct DaemonOptions: ParsableArguments {
         help: ArgumentHelp(
             "File with the token to show. (default: the one in SAE_CLIENT_TOKEN_FILE, or none)", valueName: "file"))
     var tokenFile: String?
+
+    @Option(
+        help: ArgumentHelp(
+            "For tls://: PEM file of the authorities that may vouch for the daemon. (default: SAE_CLIENT_TLS_CA, or the system's)",
+            valueName: "file"))
+    var tlsCa: String?
+
+    @Option(
+        help: ArgumentHelp(
+            "For tls://: PEM file of the certificate to show. (default: SAE_CLIENT_TLS_CERT, or none)", valueName: "file"))
+    var tlsCert: String?
+
+    @Option(help: ArgumentHelp("PEM file of its key. (default: SAE_CLIENT_TLS_KEY)", valueName: "file"))
+    var tlsKey: String?
 
     func validate() throws {
         guard wait >= 0.1, wait <= 86_400 else { throw ValidationError("--wait is 0.1 to 86,400 seconds") }
@@ -42,6 +56,9 @@ struct DaemonOptions: ParsableArguments {
             let text = withExtendedLifetime(file) { String(decoding: file.bytes, as: UTF8.self) }
             options.token = text.trimmingCharacters(in: .whitespacesAndNewlines)
         }
+        options.tlsAuthorities = tlsCa ?? environment["SAE_CLIENT_TLS_CA"] ?? ""
+        options.tlsCertificate = tlsCert ?? environment["SAE_CLIENT_TLS_CERT"] ?? ""
+        options.tlsKey = tlsKey ?? environment["SAE_CLIENT_TLS_KEY"] ?? ""
         return options
     }
 

@@ -30,6 +30,7 @@ extension Configuration {
         let frames = try frameEndpoints(activated: [])
         _ = try httpEndpoint()
         if frames.isEmpty { throw .noListener }
+        try checkEncryption()
     }
 
     /// The tokens file in force: as set, or else the one that the service manager passes as a credential; empty: none.
@@ -51,7 +52,7 @@ extension Configuration {
     private func checkExposure(_ isLoopback: Bool, _ key: String, _ address: String) throws(ConfigurationError) {
         guard !isLoopback else { return }
         if tokensPath.isEmpty { throw .exposed(key: key, address: address, missing: "auth.tokens_file") }
-        if !allowsPlaintext { throw .exposed(key: key, address: address, missing: "TLS") }
+        if tlsCertificate.isEmpty, !allowsPlaintext { throw .exposed(key: key, address: address, missing: "TLS") }
     }
 
     private func guarded(_ text: String, key: String) throws(ConfigurationError) -> Endpoint {

@@ -58,6 +58,11 @@ package struct Configuration: Sendable, Equatable {
     /// Empty: no tokens.
     package var tokensFile = ""
     package var unixRoles = "embed,jobs,metrics"
+    /// PEM files; empty: no TLS.
+    package var tlsCertificate = ""
+    package var tlsKey = ""
+    /// PEM file; empty: clients need no certificate.
+    package var tlsClientAuthorities = ""
     package var allowsPlaintext = false
 
     package var logLevel = "info"

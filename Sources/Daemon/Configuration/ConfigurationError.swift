@@ -1,4 +1,5 @@
 package import Diagnostics
+package import Encryption
 
 /// Why the settings cannot be used. All of these stop the start with exit code 78.
 package enum ConfigurationError: UserFacingError, Equatable {
@@ -12,6 +13,10 @@ package enum ConfigurationError: UserFacingError, Equatable {
     case openToOthers(path: String)
     case badAddress(key: String, origin: String, address: String, reason: String)
     case noListener
+    /// A file of TLS, named by its setting.
+    case encryption(EncryptionError)
+    /// A setting of TLS that has no meaning without another.
+    case incomplete(key: String, missing: String)
 
     package var summary: String {
         switch self {
@@ -26,6 +31,8 @@ package enum ConfigurationError: UserFacingError, Equatable {
         case .openToOthers(let path): "\(path) holds secrets and any user may read it"
         case .badAddress(let key, let origin, let address, let reason): "\(key) = \(address) (\(origin)): \(reason)"
         case .noListener: "listen.tcp and listen.unix are both empty: nobody could reach the daemon"
+        case .encryption(let error): error.summary
+        case .incomplete(let key, let missing): "\(key) is set and \(missing) is not"
         }
     }
 
@@ -36,11 +43,13 @@ package enum ConfigurationError: UserFacingError, Equatable {
         case .unknown(_, _, let nearest): "did you mean \(nearest)?"
         case .missingValue, .badValue: "see deploy/config/sae.toml for every setting"
         case .exposed:
-            "set auth.tokens_file (sae token makes its lines), and TLS or tls.plaintext_ok, or use 127.0.0.1, [::1] or a Unix socket"
+            "set auth.tokens_file (sae token makes its lines), and tls.certificate or tls.plaintext_ok, or use 127.0.0.1, [::1] or a Unix socket"
         case .openToOthers: "chmod 0640"
         case .badAddress("listen.unix", _, _, _): "give a path of 1 to 107 bytes"
         case .badAddress: "write HOST:PORT, as 127.0.0.1:7733"
         case .noListener: "set one of them"
+        case .encryption(let error): error.remedy
+        case .incomplete(_, let missing): "set \(missing) too"
         }
     }
 
@@ -49,7 +58,7 @@ package enum ConfigurationError: UserFacingError, Equatable {
         switch self {
         case .missingValue: true
         case .unknown(_, let origin, _), .badValue(_, let origin, _, _), .badAddress(_, let origin, _, _): origin == "flag"
-        case .unreadable, .syntax, .exposed, .openToOthers, .noListener: false
+        case .unreadable, .syntax, .exposed, .openToOthers, .noListener, .encryption, .incomplete: false
         }
     }
 

@@ -231,6 +231,15 @@ extension Setting {
             "auth.tokens_file", flag: "--tokens", .text(\.tokensFile),
             "tokens as 'sae token' makes them; empty: $CREDENTIALS_DIRECTORY/tokens if it is there, else none"),
         Setting("auth.unix_roles", .text(\.unixRoles), "roles over a Unix socket without a token: embed, jobs, metrics, admin"),
+        Setting(
+            "tls.certificate", flag: "--tls-cert", .text(\.tlsCertificate),
+            "PEM file of the certificate, then those up to an authority: TLS 1.3 on TCP, for frames and HTTP; empty: none"),
+        Setting(
+            "tls.key", flag: "--tls-key", .text(\.tlsKey),
+            "PEM file of its key, which others may not read; empty: $CREDENTIALS_DIRECTORY/tls.key if it is there"),
+        Setting(
+            "tls.client_ca", flag: "--tls-client-ca", .text(\.tlsClientAuthorities),
+            "PEM file of authorities: clients need a certificate of one of them; empty: none is asked for"),
         Setting("tls.plaintext_ok", .truth(\.allowsPlaintext), "other addresses than loopback without TLS; tokens are still needed"),
         Setting(
             "log.level",

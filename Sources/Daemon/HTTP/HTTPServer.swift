@@ -76,6 +76,16 @@ final class HTTPServer: Sendable {
         limits.maxHeaderListSize = HTTPConnection.maximumHeadBytes
         limits.maxHeaderFieldCount = HTTPConnection.maximumFieldCount
         let pipeline = channel.pipeline.syncOperations
+        let serving = service.serving
+        if let encryption = serving.encryption {
+            let timeout = serving.configuration.handshakeTimeout
+            let encrypting = try HTTPEncryption(encryption, timeout: timeout) { [weak connection, weak service] error in
+                guard let connection, let service else { return }
+                service.encryptionFailed(connection.id, peer: "http", error)
+                connection.close(reason: "tls")
+            }
+            try pipeline.addHandler(encrypting)
+        }
         try pipeline.addHandler(HTTPByteTap(connection))
         // The connection answers errors itself: some are 431.
         try pipeline.configureHTTPServerPipeline(

@@ -49,7 +49,7 @@ package final class Metrics: Sendable {
     ]
     static let protocolReasons = [
         "bad_magic", "bad_frame", "bad_crc", "flow_control", "frame_too_large", "frame_timeout",
-        "handshake_timeout", "control_flood", "unsupported_version", "bad_request", "other",
+        "handshake_timeout", "control_flood", "unsupported_version", "bad_request", "tls", "other",
     ]
     static let closeReasons =
         ["eof", "reset", "idle", "max_age", "draining", "slow_reader", "evicted", "max_connections", "keep_alive", "unauthenticated"]

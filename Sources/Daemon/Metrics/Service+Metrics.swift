@@ -1,6 +1,7 @@
 import Bytes
 import CPosix
 import Dispatch
+import Encryption
 import Synchronization
 import Transport
 
@@ -51,6 +52,9 @@ extension Service {
         let oldest = lanes.map { now - min(now, $0.ioQueue.lastTurnNanoseconds) }.max() ?? 0
         let lag = max(oldest, workers.longestSlice(now).nanoseconds)
         page.gauge("sae_watchdog_lag_seconds", "Since the slowest queue or worker advanced.", Double(lag) * 1e-9)
+        page.gauge(
+            "sae_tls_certificate_expiry_timestamp_seconds", "Unix time until which the certificate is valid; 0 without one.",
+            serving.encryption?.expiry ?? 0)
         ProcessMetrics.write(to: &page)
         return page.text
     }
