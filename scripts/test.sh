@@ -27,7 +27,7 @@ check() {
     fi
 }
 
-install_packages "${build_packages[@]}" protobuf-compiler pocl-opencl-icd shellcheck systemd python3
+install_packages "${build_packages[@]}" protobuf-compiler pocl-opencl-icd shellcheck systemd python3 groff-base
 need_swift
 
 units_are_valid() {
@@ -38,6 +38,13 @@ units_are_valid() {
     [ -z "$output" ] || { echo "$output"; return 1; }
 }
 
+# The threshold is ten times the exposure that systemd-analyze shows.
+units_are_hardened() {
+    local output
+    output=$(systemd-analyze security --no-pager --offline=true --threshold=15 deploy/systemd/sae.service 2>&1) \
+        || { tail -n 1 <<<"$output"; return 1; }
+}
+
 say "building"
 swift build -c release --build-tests --explicit-target-dependency-import-check error \
     || die "the build failed: see above"
@@ -45,6 +52,7 @@ swift build -c release --build-tests --explicit-target-dependency-import-check e
 check "shell scripts (shellcheck)" shellcheck -x -P SCRIPTDIR scripts/*.sh scripts/lib/*.sh .ci/run
 check "generated messages" scripts/generate-messages.sh --check
 if compgen -G 'deploy/systemd/*.service' >/dev/null; then check "systemd units" units_are_valid; fi
+check "exposure of the unit is at most 1.5" units_are_hardened
 if [ -f proto-spec/client.py ]; then
     check "golden frames (proto-spec/client.py)" python3 proto-spec/client.py --check-vectors
 fi
