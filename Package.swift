@@ -77,6 +77,7 @@ let package = Package(
         swift("Annealing", ["Rules", "Programs", "Vectors", "Diagnostics"]),
         swift("Models", ["Programs", "Rules", "Scoring", "Tokenization", "Vectors", "Bytes", "Diagnostics"]),
         swift("SAEEngine", engineRooms + ["CVectorKernels"]),
+        swift("Corpora", ["Vectors", "Bytes", "Diagnostics"]),
         swift("KeyValueStore", ["CLMDB", "Bytes", "Diagnostics"]),
         swift("RuleLibrary", ["KeyValueStore", "Models", "Rules", "Bytes", "Diagnostics"]),
         swift("Evaluation", ["SAEEngine", "Vectors", "Bytes", "Diagnostics"]),
@@ -92,14 +93,14 @@ let package = Package(
             "Daemon",
             [
                 "Transport", "Encryption", "Wire", "Messages", "SAEEngine", "RuleLibrary", "KeyValueStore", "Models", "Scoring",
-                "Tokenization", "Vectors", "Bytes", "CPosix", "CSystemd", "Diagnostics", log, toml, protobuf,
+                "Tokenization", "Vectors", "Bytes", "Corpora", "CPosix", "CSystemd", "Diagnostics", log, toml, protobuf,
             ] + http),
         swift("LoadGeneration", ["SAEClient", "Transport", "Bytes", "Diagnostics"]),
         .executableTarget(
             name: "sae",
             dependencies: engineRooms + [
                 "SAEEngine", "SAEClient", "Daemon", "Evaluation", "Fitting", "Evolution", "LoadGeneration", "RuleLibrary",
-                "KeyValueStore", "Wire", "Transport", "CPosix",
+                "KeyValueStore", "Corpora", "Wire", "Transport", "CPosix",
                 arguments, log,
             ]),
 
@@ -120,6 +121,7 @@ let package = Package(
         tests("Annealing", ["Annealing", "Rules", "Programs", "Vectors", "CAllocationCounter"]),
         tests("Models", engineRooms + ["SAEEngine"]),
         tests("SAEEngine", ["SAEEngine", "CAllocationCounter"] + engineRooms),
+        tests("Corpora", ["Corpora", "Vectors", "Bytes"]),
         tests("KeyValueStore", ["KeyValueStore", "Bytes"]),
         tests("RuleLibrary", ["RuleLibrary", "KeyValueStore", "Diagnostics", "Models", "Rules", "Programs", "SAEEngine", "Bytes", "library-writer"]),
         tests("Evaluation", ["Evaluation"] + engineRooms),

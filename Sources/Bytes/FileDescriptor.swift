@@ -4,7 +4,8 @@ import Glibc
 /// An open file that closes itself.
 package struct FileDescriptor: ~Copyable {
     package let number: Int32
-    private let path: String
+    /// What errors say.
+    package let path: String
 
     /// Opens `path` with `flags` (O_CLOEXEC is added); `mode` matters with O_CREAT.
     package init(_ path: String, flags: Int32, mode: UInt32 = 0o666) throws(FileError) {
@@ -54,6 +55,54 @@ package struct FileDescriptor: ~Copyable {
             if count >= 0 { return count }
             if errno != EINTR { throw failure("read") }
         }
+    }
+
+    /// Writes all bytes from `offset` on.
+    package func write(_ bytes: UnsafeRawBufferPointer, at offset: Int) throws(FileError) {
+        var done = 0
+        while done < bytes.count {
+            let count = pwrite(number, bytes.baseAddress.map { $0 + done }, bytes.count - done, off_t(offset + done))
+            if count < 0 {
+                if errno == EINTR { continue }
+                throw failure("write")
+            }
+            done += count
+        }
+    }
+
+    package func write(_ bytes: [UInt8], at offset: Int) throws(FileError) {
+        let result = bytes.withUnsafeBytes { buffer in
+            Result { () throws(FileError) in try write(buffer, at: offset) }
+        }
+        try result.get()
+    }
+
+    /// The bytes from `offset` on, `count` of them or as many as the file has.
+    package func bytes(at offset: Int, count: Int) throws(FileError) -> [UInt8] {
+        var failure: FileError?
+        let bytes = [UInt8](unsafeUninitializedCapacity: count) { buffer, done in
+            while done < count {
+                let read = pread(number, buffer.baseAddress.map { $0 + done }, count - done, off_t(offset + done))
+                if read < 0 {
+                    if errno == EINTR { continue }
+                    failure = self.failure("read")
+                }
+                guard read > 0 else { break }
+                done += read
+            }
+        }
+        if let failure { throw failure }
+        return bytes
+    }
+
+    /// Makes the file `size` bytes long.
+    package func truncate(to size: Int) throws(FileError) {
+        guard ftruncate(number, off_t(size)) == 0 else { throw failure("cut") }
+    }
+
+    /// Waits until the data, and the size as far as it is needed to read them, are on the disk.
+    package func synchronizeData() throws(FileError) {
+        guard fdatasync(number) == 0 else { throw failure("synchronise") }
     }
 
     /// Waits until the data and the size are on the disk.

@@ -43,18 +43,23 @@ package struct NumpyWriter: ~Copyable {
 
     /// The header of a matrix: version 1.0, its length a multiple of 64 as the format asks.
     static func header(_ element: NumpyArray.Element, rowCount: Int, columnCount: Int) -> [UInt8] {
-        let dictionary =
-            "{'descr': '\(element.rawValue)', 'fortran_order': False, 'shape': (\(rowCount), \(columnCount)), }"
-        let length = (numpyMagic.count + 4 + dictionary.utf8.count + 1 + 63) / 64 * 64
-        var writer = ByteWriter()
-        writer.append(contentsOf: numpyMagic)
-        writer.append(contentsOf: [1, 0])
-        writer.append(UInt16(length - numpyMagic.count - 4))
-        writer.append(contentsOf: dictionary.utf8)
-        while writer.bytes.count < length - 1 { writer.append(UInt8(ascii: " ")) }
-        writer.append(UInt8(ascii: "\n"))
-        return writer.bytes
+        numpyHeader(element: element.rawValue, shape: [rowCount, columnCount])
     }
+}
+
+/// The header of an array: version 1.0, 128 bytes for shapes of up to two numbers.
+package func numpyHeader(element: String, shape: [Int]) -> [UInt8] {
+    let numbers = shape.map(String.init).joined(separator: ", ") + (shape.count == 1 ? "," : "")
+    let dictionary = "{'descr': '\(element)', 'fortran_order': False, 'shape': (\(numbers)), }"
+    let length = (numpyMagic.count + 4 + dictionary.utf8.count + 1 + 63) / 64 * 64
+    var writer = ByteWriter()
+    writer.append(contentsOf: numpyMagic)
+    writer.append(contentsOf: [1, 0])
+    writer.append(UInt16(length - numpyMagic.count - 4))
+    writer.append(contentsOf: dictionary.utf8)
+    while writer.bytes.count < length - 1 { writer.append(UInt8(ascii: " ")) }
+    writer.append(UInt8(ascii: "\n"))
+    return writer.bytes
 }
 
 /// Rows are gathered to about a megabyte between two system calls.

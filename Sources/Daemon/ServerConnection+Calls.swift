@@ -3,7 +3,7 @@ import Synchronization
 import Transport
 import Wire
 
-/// A call that the service answers when it has done what was asked: Reload, Drain.
+/// A call that the service answers when it has done what was asked: Reload, Drain, and what changes a job.
 struct DeferredCall {
     let method: Method
     let arrival: UInt64
@@ -30,7 +30,11 @@ extension ServerConnection {
                 open[call.stream] = request
             case .embedStream: try openStream(arrived, by: serving)
             case .healthWatch: try openWatch(arrived)
-            case .reload, .drain: try takeControl(arrived)
+            case .putJobInput, .watchJob, .getJobOutput: try openJobStream(arrived, by: serving)
+            case .getJob, .listJobs:
+                let answer = try service.jobAnswer(call, for: peer)
+                try sendAtOnce(answer, of: arrived)
+            case .reload, .drain, .createJob, .startJob, .cancelJob, .deleteJob: try takeControl(arrived)
             }
         } catch {
             if error.isRefused { service.refused(error, conn: id) }
@@ -50,7 +54,10 @@ extension ServerConnection {
 
     /// Answers on the spot what needs no worker.
     private func answer(_ arrived: Arrival, by serving: Serving) throws(Failure) {
-        let answer = try Methods(serving).answer(arrived.call, state: service.admission.serviceState)
+        try sendAtOnce(try Methods(serving).answer(arrived.call, service), of: arrived)
+    }
+
+    private func sendAtOnce(_ answer: Answer, of arrived: Arrival) throws(Failure) {
         try service.admission.checkOutput(
             answerBytes: answer.message.count, connectionBytes: reservedBytes + socket.outboxBytes)
         let stream = arrived.call.stream
@@ -70,11 +77,11 @@ extension ServerConnection {
         service.metrics.requestTexts.observe(request.lengths.count)
     }
 
-    /// Reload and Drain.
+    /// What a queue of the service's own does.
     private func takeControl(_ arrived: Arrival) throws(Failure) {
         let (call, lane) = (arrived.call, lane)
         deferred[call.stream] = DeferredCall(method: call.method, arrival: arrived.time, deadline: arrived.deadline)
-        try service.control(call) { [self] result in
+        try service.control(call, for: peer) { [self] result in
             lane.ioQueue.async { [self] in
                 answerDeferred(call, result)
                 settle()
@@ -200,6 +207,6 @@ extension ServerConnection {
         }
         for (_, call) in deferred { service.ended(call.method, transport, .cancelled, since: call.arrival) }
         deferred = [:]
-        for stream in Array(watches.keys) + Array(streams.keys) { cancelStreaming(stream) }
+        for stream in Array(watches.keys) + Array(streams.keys) + jobStreams.ids { cancelStreaming(stream) }
     }
 }

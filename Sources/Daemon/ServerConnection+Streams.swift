@@ -28,7 +28,7 @@ extension ServerConnection {
 
     private func tellHealth(of stream: UInt32) {
         guard var watch = watches[stream] else { return }
-        let status = Methods.health(of: watch.service, service.admission.serviceState) ?? .serviceUnknown
+        let status = Methods.health(of: watch.service, service) ?? .serviceUnknown
         let message = wireBytes(Sae_V1_HealthCheckResponse.with { $0.status = status })
         guard status != watch.told, let window = state.sendWindow(of: stream), message.count <= window else { return }
         watch.told = status
@@ -47,6 +47,10 @@ extension ServerConnection {
 
     /// A chunk of an EmbedStream. It waits for room in the client's window and in the queue.
     func take(_ frame: Frame, of stream: UInt32, _ now: UInt64) {
+        if let upload = jobStreams.uploads[stream] {
+            lastCall = now
+            return takeInput(frame, of: upload)
+        }
         guard let stream = streams[stream] else { return }
         lastCall = now
         stream.clientIsDone = frame.header.flags.contains(.last)
@@ -54,10 +58,14 @@ extension ServerConnection {
         heldBytes += frame.payloadCount
     }
 
-    func halfClosed(_ stream: UInt32) { streams[stream]?.clientIsDone = true }
+    func halfClosed(_ stream: UInt32) {
+        streams[stream]?.clientIsDone = true
+        if let upload = jobStreams.uploads[stream] { inputEnded(of: upload) }
+    }
 
     func credited(_ stream: UInt32) {
         if watches[stream] != nil { tellHealth(of: stream) }
+        if jobStreams.watches[stream] != nil { tellJobs() }
     }
 
     /// Sends what is ready, begins what may begin, ends what is done. Part of every `settle`.
@@ -153,7 +161,7 @@ extension ServerConnection {
             _ = state.finish(stream: stream.id)
             forget(stream, reason: 1)
             service.ended(.embedStream, transport, .cancelled, since: stream.arrival)
-        } else {
+        } else if !cancelJobStream(stream) {
             state.release(stream: stream)
         }
     }

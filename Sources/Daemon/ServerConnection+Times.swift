@@ -19,13 +19,17 @@ extension ServerConnection {
             checkIdle(now, limits)
             checkStall(now)
         }
-        if closeReason == nil { keepAlive(now) }
+        if closeReason == nil {
+            keepAlive(now)
+            tellJobs()
+        }
         settle()
     }
 
     private func endExpired(_ now: UInt64) {
         for request in open.values where now >= request.deadline { fail(request, Self.expired) }
         for stream in streams.values where now >= stream.deadline { endStream(stream, Self.expired) }
+        endExpiredJobStreams(now, Self.expired)
         for (stream, call) in deferred where now >= call.deadline {
             deferred[stream] = nil
             if state.finish(stream: stream) { sendEnd(of: stream, Self.expired) }
@@ -42,7 +46,7 @@ extension ServerConnection {
     private func checkAge(_ now: UInt64, _ limits: Configuration) -> Bool {
         guard let leaveBefore else {
             guard now - created >= maximumAge, state.isOpen else { return false }
-            if isQuiet, watches.isEmpty, !state.isInsideFrame {
+            if isQuiet, watches.isEmpty, jobStreams.watches.isEmpty, !state.isInsideFrame {
                 close(.ok, reason: "max_age")
                 return true
             }
@@ -57,7 +61,7 @@ extension ServerConnection {
 
     private func checkIdle(_ now: UInt64, _ limits: Configuration) {
         let idle = limits.idleTimeout.nanoseconds
-        if isQuiet, watches.isEmpty, !state.isInsideFrame, idle > 0, now >= lastCall + idle { close(.ok, reason: "idle") }
+        if isQuiet, watches.isEmpty, jobStreams.watches.isEmpty, !state.isInsideFrame, idle > 0, now >= lastCall + idle { close(.ok, reason: "idle") }
     }
 
     private func checkStall(_ now: UInt64) {
@@ -94,10 +98,11 @@ extension ServerConnection {
         settle()
     }
 
-    /// Watches end, and streams once the chunks that have come are answered.
+    /// Watches and streams about jobs end, which clients take up again elsewhere or later, and others once the chunks that have come are answered.
     private func leave() {
         let failure = Failure(.unavailable, "the server ends the connection", retryAfter: 100)
         endWatches(failure)
+        endJobStreams(failure)
         for stream in streams.values { stream.endReason = stream.endReason ?? failure }
     }
 
@@ -109,6 +114,7 @@ extension ServerConnection {
         for request in Array(open.values) { finish(request, .failed(failure)) }
         for stream in Array(streams.values) { endStream(stream, failure) }
         endWatches(failure)
+        endJobStreams(failure)
         if closeReason == nil { perform(state.close(.ok, reason: reason)) }
         settle()
     }

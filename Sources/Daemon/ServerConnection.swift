@@ -25,6 +25,7 @@ final class ServerConnection: RequestOwner, @unchecked Sendable {
     var deferred: [UInt32: DeferredCall] = [:]
     var watches: [UInt32: HealthWatch] = [:]
     var streams: [UInt32: EmbedStream] = [:]
+    var jobStreams = JobStreams()
     /// Requests whose streams have ended while workers still compute for them: their memory is held.
     var abandoned: [ObjectIdentifier: Request] = [:]
     let completions = Mutex<[(Request, RequestOutcome)]>([])
@@ -77,17 +78,20 @@ final class ServerConnection: RequestOwner, @unchecked Sendable {
     var isInHandshake: Bool { !hasOpened && closeReason == nil }
     /// Bytes that only the peer's next step frees: an unfinished frame and unsent output.
     var stuckBytes: Int { socket.isClosed ? 0 : state.bufferedBytes + socket.outboxBytes }
-    var streamCount: Int { open.count + deferred.count + watches.count + streams.count }
+    var streamCount: Int { open.count + deferred.count + watches.count + streams.count + jobStreams.count }
     var peerMaximumFrameBytes: UInt32 { state.peerMaximumFrameBytes }
     var requestID: String? { nil }
     /// Nothing is under way or unsent. A watch of the daemon's health does not count: it never ends by itself.
-    var isQuiet: Bool { open.isEmpty && deferred.isEmpty && streams.isEmpty && socket.outboxBytes == 0 }
+    var isQuiet: Bool {
+        open.isEmpty && deferred.isEmpty && streams.isEmpty && jobStreams.isQuiet && socket.outboxBytes == 0
+    }
 
     func start() {
         socket.start(
             onBytes: { [self] in receive($0) },
             onEnd: { [self] in ended($0) },
-            onClosed: { [self] in closed() })
+            onClosed: { [self] in closed() },
+            onDrained: { [self] in if !jobStreams.downloads.isEmpty { settle() } })
     }
 
     /// Ends the connection with a GOAWAY.
@@ -154,6 +158,7 @@ final class ServerConnection: RequestOwner, @unchecked Sendable {
             // What waits for more of the client waits in vain.
             let failure = Failure(.cancelled, "the client's input ended in the midst of a stream")
             for stream in Array(streams.values) where !stream.clientIsDone { endStream(stream, failure) }
+            for (stream, upload) in jobStreams.uploads where !upload.progress.withLock(\.clientIsDone) { endJobStream(stream, failure) }
         }
         settle()
     }
@@ -161,6 +166,7 @@ final class ServerConnection: RequestOwner, @unchecked Sendable {
     /// After every event: sends what has gathered, closes what is over, accounts for the memory.
     func settle() {
         if !streams.isEmpty { resumeStreams() }
+        if !jobStreams.downloads.isEmpty { resumeDownloads() }
         socket.flush()
         if inputEnded, closeReason == nil, isQuiet {
             closeReason = "eof"

@@ -6,12 +6,14 @@ import Wire
 
 /// The methods of administrators.
 extension Service {
-    /// Does what Reload or Drain asks for, on a queue of its own, and tells `completion` the answer there.
+    /// Does what Reload or Drain asks for, or a method that changes a job, on a queue of its own, and tells `completion` the answer
+    /// there.
     ///
     /// - Throws: `invalidArgument` when the message does not parse.
     func control(
-        _ call: Call, _ completion: @escaping @Sendable (Result<Answer, Failure>) -> Void
+        _ call: Call, for peer: Peer, _ completion: @escaping @Sendable (Result<Answer, Failure>) -> Void
     ) throws(Failure) {
+        guard call.method == .reload || call.method == .drain else { return try controlJobs(call, for: peer, completion) }
         if call.method == .reload {
             _ = try methods.message(Sae_V1_ReloadRequest.self, call)
             controlQueue.async { [self] in

@@ -75,6 +75,7 @@ extension Service {
             lane.ioQueue.sync { lane.forEach { $0.evict() } }
         }
         _ = openConnections.wait(timeout: .now() + 1)
+        jobs.stop()
         scheduler.stop()
         workers.join()
         // What workers said last is heard before anybody may let the service go.

@@ -99,6 +99,15 @@ extension MethodName {
             case .embedStream: .embedStream
             case .trace: .trace
             case .healthWatch: .healthWatch
+            case .createJob: .createJob
+            case .putJobInput: .putJobInput
+            case .startJob: .startJob
+            case .getJob: .getJob
+            case .listJobs: .listJobs
+            case .watchJob: .watchJob
+            case .getJobOutput: .getJobOutput
+            case .cancelJob: .cancelJob
+            case .deleteJob: .deleteJob
             case .reload: .reload
             case .drain: .drain
             case .similarity: .similarity

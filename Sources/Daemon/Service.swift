@@ -39,6 +39,7 @@ package final class Service: Sendable {
     let connectionCount = Atomic<Int>(0)
     private let nextConnection = Atomic<UInt64>(1)
     /// What the drain waits for and with.
+    private let jobStore = Mutex<JobStore?>(nil)
     let drainQueue = DispatchQueue(label: "sae.drain")
     let openConnections = DispatchGroup()
     let hasStopped = Atomic<Bool>(false)
@@ -52,11 +53,13 @@ package final class Service: Sendable {
     var configuration: Configuration { serving.configuration }
     var methods: Methods { Methods(serving) }
 
-    /// Builds everything but opens nothing. Without a source every reload fails.
+    /// Builds everything but opens nothing. Without a source every reload fails. `stallPause`: between two looks at a disk that
+    /// takes no more of a job.
     ///
     /// - Throws: `ConfigurationError` about the tokens file, or about certificate and key.
     package init(
-        _ configuration: Configuration, engine: Engine, log: Log, metrics: Metrics, source: ReloadSource? = nil
+        _ configuration: Configuration, engine: Engine, log: Log, metrics: Metrics, source: ReloadSource? = nil,
+        stallPause: Duration = .seconds(10)
     ) throws {
         self.source = source
         self.log = log
@@ -93,6 +96,13 @@ package final class Service: Sendable {
         let laneCount = max(1, min(4, cores / 2))
         let lanes = (0..<laneCount).map { Lane(index: $0, service: self) }
         laneStore.withLock { $0 = lanes }
+        let jobs = JobStore(service: self, stallPause: stallPause)
+        jobStore.withLock { $0 = jobs }
+    }
+
+    var jobs: JobStore {
+        guard let jobs = jobStore.withLock({ $0 }) else { preconditionFailure("the service has its jobs from its start") }
+        return jobs
     }
 
     var lanes: [Lane] { laneStore.withLock { $0 } }
@@ -113,6 +123,8 @@ package final class Service: Sendable {
         let engine = serving.engine
         try engine.selfTest()
         if let failure = engine.takeScorerFailure() { onScorerFailure(failure) }
+        notifier.status("recovering jobs")
+        jobs.open()
         let activated = try ActivatedSockets.take()
         // Connections may have waited for the listeners: their first request is served, not refused.
         admission.enter(.serving)
@@ -125,6 +137,7 @@ package final class Service: Sendable {
         }
         let generation = String(methods.generation, radix: 16)
         log.write(.ready, [.generation: generation])
+        jobs.startNext()
         notifier.ready(status: status)
         notifier.keepStatus { [weak self] in
             guard let self, state == .serving else { return nil }

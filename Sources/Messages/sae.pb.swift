@@ -69,6 +69,64 @@ package nonisolated enum Sae_V1_Encoding: SwiftProtobuf.Enum, Swift.CaseIterable
 
 }
 
+package nonisolated enum Sae_V1_JobState: SwiftProtobuf.Enum, Swift.CaseIterable {
+  package typealias RawValue = Int
+  case jobUnknown // = 0
+  case uploading // = 1
+  case queued // = 2
+  case running // = 3
+  case finalizing // = 4
+  case done // = 5
+  case failed // = 6
+  case jobCancelled // = 7
+  case UNRECOGNIZED(Int)
+
+  package init() {
+    self = .jobUnknown
+  }
+
+  package init?(rawValue: Int) {
+    switch rawValue {
+    case 0: self = .jobUnknown
+    case 1: self = .uploading
+    case 2: self = .queued
+    case 3: self = .running
+    case 4: self = .finalizing
+    case 5: self = .done
+    case 6: self = .failed
+    case 7: self = .jobCancelled
+    default: self = .UNRECOGNIZED(rawValue)
+    }
+  }
+
+  package var rawValue: Int {
+    switch self {
+    case .jobUnknown: return 0
+    case .uploading: return 1
+    case .queued: return 2
+    case .running: return 3
+    case .finalizing: return 4
+    case .done: return 5
+    case .failed: return 6
+    case .jobCancelled: return 7
+    case .UNRECOGNIZED(let i): return i
+    }
+  }
+
+  // The compiler won't synthesize support with the UNRECOGNIZED case.
+  package static let allCases: [Sae_V1_JobState] = [
+    .jobUnknown,
+    .uploading,
+    .queued,
+    .running,
+    .finalizing,
+    .done,
+    .failed,
+    .jobCancelled,
+  ]
+
+}
+
 package nonisolated struct Sae_V1_Hello: Sendable {
   // SwiftProtobuf.Message conformance is added in an extension below. See the
   // `Message` and `Message+*Additions` files in the SwiftProtobuf library for
@@ -400,7 +458,7 @@ package nonisolated struct Sae_V1_HealthCheckRequest: Sendable {
   // `Message` and `Message+*Additions` files in the SwiftProtobuf library for
   // methods supported on all messages.
 
-  /// "" or "sae.v1.Embedding"
+  /// "", "sae.v1.Embedding" or "sae.v1.Jobs"
   package var service: String = String()
 
   package var unknownFields = SwiftProtobuf.UnknownStorage()
@@ -458,6 +516,397 @@ package nonisolated struct Sae_V1_HealthCheckResponse: Sendable {
     ]
 
   }
+
+  package init() {}
+}
+
+package nonisolated struct Sae_V1_JobSpec: Sendable {
+  // SwiftProtobuf.Message conformance is added in an extension below. See the
+  // `Message` and `Message+*Additions` files in the SwiftProtobuf library for
+  // methods supported on all messages.
+
+  /// at most 64 bytes, of the owner's choice: the same key and spec give the same job
+  package var key: String = String()
+
+  package var input: Sae_V1_JobSpec.OneOf_Input? = nil
+
+  package var upload: Bool {
+    get {
+      if case .upload(let v)? = input {return v}
+      return false
+    }
+    set {input = .upload(newValue)}
+  }
+
+  /// on the server, below one of jobs.input_roots
+  package var path: String {
+    get {
+      if case .path(let v)? = input {return v}
+      return String()
+    }
+    set {input = .path(newValue)}
+  }
+
+  package var inputFormat: Sae_V1_JobSpec.Format = .lines
+
+  /// JSONL: the member with the text; empty = "text"
+  package var textField: String = String()
+
+  package var output: Sae_V1_JobSpec.Output = .npy
+
+  package var encoding: Sae_V1_Encoding = .f32
+
+  /// as of EmbedRequest
+  package var dimensions: UInt32 = 0
+
+  /// as of EmbedRequest
+  package var truncate: Bool = false
+
+  /// a row in error fails the job, instead of being a row of zeros and a line of errors.jsonl
+  package var failOnError: Bool = false
+
+  package var unknownFields = SwiftProtobuf.UnknownStorage()
+
+  package nonisolated enum OneOf_Input: Equatable, Sendable {
+    case upload(Bool)
+    /// on the server, below one of jobs.input_roots
+    case path(String)
+
+  }
+
+  package nonisolated enum Format: SwiftProtobuf.Enum, Swift.CaseIterable {
+    package typealias RawValue = Int
+    case lines // = 0
+    case jsonl // = 1
+    case UNRECOGNIZED(Int)
+
+    package init() {
+      self = .lines
+    }
+
+    package init?(rawValue: Int) {
+      switch rawValue {
+      case 0: self = .lines
+      case 1: self = .jsonl
+      default: self = .UNRECOGNIZED(rawValue)
+      }
+    }
+
+    package var rawValue: Int {
+      switch self {
+      case .lines: return 0
+      case .jsonl: return 1
+      case .UNRECOGNIZED(let i): return i
+      }
+    }
+
+    // The compiler won't synthesize support with the UNRECOGNIZED case.
+    package static let allCases: [Sae_V1_JobSpec.Format] = [
+      .lines,
+      .jsonl,
+    ]
+
+  }
+
+  package nonisolated enum Output: SwiftProtobuf.Enum, Swift.CaseIterable {
+    package typealias RawValue = Int
+    case npy // = 0
+    case jsonlOut // = 1
+    case UNRECOGNIZED(Int)
+
+    package init() {
+      self = .npy
+    }
+
+    package init?(rawValue: Int) {
+      switch rawValue {
+      case 0: self = .npy
+      case 1: self = .jsonlOut
+      default: self = .UNRECOGNIZED(rawValue)
+      }
+    }
+
+    package var rawValue: Int {
+      switch self {
+      case .npy: return 0
+      case .jsonlOut: return 1
+      case .UNRECOGNIZED(let i): return i
+      }
+    }
+
+    // The compiler won't synthesize support with the UNRECOGNIZED case.
+    package static let allCases: [Sae_V1_JobSpec.Output] = [
+      .npy,
+      .jsonlOut,
+    ]
+
+  }
+
+  package init() {}
+}
+
+package nonisolated struct Sae_V1_Job: @unchecked Sendable {
+  // SwiftProtobuf.Message conformance is added in an extension below. See the
+  // `Message` and `Message+*Additions` files in the SwiftProtobuf library for
+  // methods supported on all messages.
+
+  package var id: String {
+    get {_storage._id}
+    set {_uniqueStorage()._id = newValue}
+  }
+
+  package var spec: Sae_V1_JobSpec {
+    get {_storage._spec ?? Sae_V1_JobSpec()}
+    set {_uniqueStorage()._spec = newValue}
+  }
+  /// Returns true if `spec` has been explicitly set.
+  package var hasSpec: Bool {_storage._spec != nil}
+  /// Clears the value of `spec`. Subsequent reads from it will return its default value.
+  package mutating func clearSpec() {_uniqueStorage()._spec = nil}
+
+  package var state: Sae_V1_JobState {
+    get {_storage._state}
+    set {_uniqueStorage()._state = newValue}
+  }
+
+  package var owner: String {
+    get {_storage._owner}
+    set {_uniqueStorage()._owner = newValue}
+  }
+
+  /// 0 before it runs
+  package var generation: UInt64 {
+    get {_storage._generation}
+    set {_uniqueStorage()._generation = newValue}
+  }
+
+  /// of an upload that is not complete: those that are safely on disk
+  package var inputBytes: UInt64 {
+    get {_storage._inputBytes}
+    set {_uniqueStorage()._inputBytes = newValue}
+  }
+
+  package var inputDone: UInt64 {
+    get {_storage._inputDone}
+    set {_uniqueStorage()._inputDone = newValue}
+  }
+
+  /// committed; rows in error among them
+  package var rowsDone: UInt64 {
+    get {_storage._rowsDone}
+    set {_uniqueStorage()._rowsDone = newValue}
+  }
+
+  package var rowsFailed: UInt64 {
+    get {_storage._rowsFailed}
+    set {_uniqueStorage()._rowsFailed = newValue}
+  }
+
+  package var chunks: UInt32 {
+    get {_storage._chunks}
+    set {_uniqueStorage()._chunks = newValue}
+  }
+
+  /// since 1970, as all three
+  package var createdMs: Int64 {
+    get {_storage._createdMs}
+    set {_uniqueStorage()._createdMs = newValue}
+  }
+
+  package var startedMs: Int64 {
+    get {_storage._startedMs}
+    set {_uniqueStorage()._startedMs = newValue}
+  }
+
+  package var endedMs: Int64 {
+    get {_storage._endedMs}
+    set {_uniqueStorage()._endedMs = newValue}
+  }
+
+  /// why the job does not advance; empty where it does
+  package var stall: String {
+    get {_storage._stall}
+    set {_uniqueStorage()._stall = newValue}
+  }
+
+  /// of a FAILED job
+  package var error: Sae_V1_Status {
+    get {_storage._error ?? Sae_V1_Status()}
+    set {_uniqueStorage()._error = newValue}
+  }
+  /// Returns true if `error` has been explicitly set.
+  package var hasError: Bool {_storage._error != nil}
+  /// Clears the value of `error`. Subsequent reads from it will return its default value.
+  package mutating func clearError() {_uniqueStorage()._error = nil}
+
+  /// of a DONE job
+  package var files: [Sae_V1_JobFile] {
+    get {_storage._files}
+    set {_uniqueStorage()._files = newValue}
+  }
+
+  package var rowsPerSecond: Double {
+    get {_storage._rowsPerSecond}
+    set {_uniqueStorage()._rowsPerSecond = newValue}
+  }
+
+  /// of a QUEUED job: jobs before it
+  package var queuePlace: UInt32 {
+    get {_storage._queuePlace}
+    set {_uniqueStorage()._queuePlace = newValue}
+  }
+
+  package var unknownFields = SwiftProtobuf.UnknownStorage()
+
+  package init() {}
+
+  fileprivate var _storage = _StorageClass.defaultInstance
+}
+
+package nonisolated struct Sae_V1_JobFile: Sendable {
+  // SwiftProtobuf.Message conformance is added in an extension below. See the
+  // `Message` and `Message+*Additions` files in the SwiftProtobuf library for
+  // methods supported on all messages.
+
+  package var name: String = String()
+
+  package var bytes: UInt64 = 0
+
+  package var sha256: Data = Data()
+
+  package var unknownFields = SwiftProtobuf.UnknownStorage()
+
+  package init() {}
+}
+
+package nonisolated struct Sae_V1_CreateJobRequest: Sendable {
+  // SwiftProtobuf.Message conformance is added in an extension below. See the
+  // `Message` and `Message+*Additions` files in the SwiftProtobuf library for
+  // methods supported on all messages.
+
+  package var spec: Sae_V1_JobSpec {
+    get {_spec ?? Sae_V1_JobSpec()}
+    set {_spec = newValue}
+  }
+  /// Returns true if `spec` has been explicitly set.
+  package var hasSpec: Bool {self._spec != nil}
+  /// Clears the value of `spec`. Subsequent reads from it will return its default value.
+  package mutating func clearSpec() {self._spec = nil}
+
+  package var unknownFields = SwiftProtobuf.UnknownStorage()
+
+  package init() {}
+
+  fileprivate var _spec: Sae_V1_JobSpec? = nil
+}
+
+/// GetJob, WatchJob, CancelJob, DeleteJob. All but DeleteJob are answered by a Job, DeleteJob by an empty message.
+package nonisolated struct Sae_V1_JobRequest: Sendable {
+  // SwiftProtobuf.Message conformance is added in an extension below. See the
+  // `Message` and `Message+*Additions` files in the SwiftProtobuf library for
+  // methods supported on all messages.
+
+  package var id: String = String()
+
+  package var unknownFields = SwiftProtobuf.UnknownStorage()
+
+  package init() {}
+}
+
+/// Opens PutJobInput; then MESSAGEs whose attachments are the bytes.
+package nonisolated struct Sae_V1_PutJobInputRequest: Sendable {
+  // SwiftProtobuf.Message conformance is added in an extension below. See the
+  // `Message` and `Message+*Additions` files in the SwiftProtobuf library for
+  // methods supported on all messages.
+
+  package var id: String = String()
+
+  /// the bytes of the input that are on disk
+  package var offset: UInt64 = 0
+
+  package var unknownFields = SwiftProtobuf.UnknownStorage()
+
+  package init() {}
+}
+
+package nonisolated struct Sae_V1_PutJobInputResponse: Sendable {
+  // SwiftProtobuf.Message conformance is added in an extension below. See the
+  // `Message` and `Message+*Additions` files in the SwiftProtobuf library for
+  // methods supported on all messages.
+
+  package var durableBytes: UInt64 = 0
+
+  package var unknownFields = SwiftProtobuf.UnknownStorage()
+
+  package init() {}
+}
+
+package nonisolated struct Sae_V1_StartJobRequest: Sendable {
+  // SwiftProtobuf.Message conformance is added in an extension below. See the
+  // `Message` and `Message+*Additions` files in the SwiftProtobuf library for
+  // methods supported on all messages.
+
+  package var id: String = String()
+
+  package var inputBytes: UInt64 = 0
+
+  package var sha256: Data = Data()
+
+  package var unknownFields = SwiftProtobuf.UnknownStorage()
+
+  package init() {}
+}
+
+package nonisolated struct Sae_V1_ListJobsRequest: Sendable {
+  // SwiftProtobuf.Message conformance is added in an extension below. See the
+  // `Message` and `Message+*Additions` files in the SwiftProtobuf library for
+  // methods supported on all messages.
+
+  /// 0 = 100, which is the most
+  package var pageSize: UInt32 = 0
+
+  package var pageToken: String = String()
+
+  /// none: all
+  package var states: [Sae_V1_JobState] = []
+
+  package var unknownFields = SwiftProtobuf.UnknownStorage()
+
+  package init() {}
+}
+
+package nonisolated struct Sae_V1_ListJobsResponse: Sendable {
+  // SwiftProtobuf.Message conformance is added in an extension below. See the
+  // `Message` and `Message+*Additions` files in the SwiftProtobuf library for
+  // methods supported on all messages.
+
+  /// newest first
+  package var jobs: [Sae_V1_Job] = []
+
+  /// empty: there are no more
+  package var nextPageToken: String = String()
+
+  package var unknownFields = SwiftProtobuf.UnknownStorage()
+
+  package init() {}
+}
+
+/// Answered by MESSAGEs whose attachments are the bytes.
+package nonisolated struct Sae_V1_GetJobOutputRequest: Sendable {
+  // SwiftProtobuf.Message conformance is added in an extension below. See the
+  // `Message` and `Message+*Additions` files in the SwiftProtobuf library for
+  // methods supported on all messages.
+
+  package var id: String = String()
+
+  package var file: String = String()
+
+  package var offset: UInt64 = 0
+
+  /// 0 = to the end
+  package var length: UInt64 = 0
+
+  package var unknownFields = SwiftProtobuf.UnknownStorage()
 
   package init() {}
 }
@@ -526,6 +975,10 @@ fileprivate nonisolated let _protobuf_package = "sae.v1"
 
 nonisolated extension Sae_V1_Encoding: SwiftProtobuf._ProtoNameProviding {
   package static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{2}\0F32\0\u{1}F16\0\u{1}INT8\0\u{1}BINARY\0")
+}
+
+nonisolated extension Sae_V1_JobState: SwiftProtobuf._ProtoNameProviding {
+  package static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{2}\0JOB_UNKNOWN\0\u{1}UPLOADING\0\u{1}QUEUED\0\u{1}RUNNING\0\u{1}FINALIZING\0\u{1}DONE\0\u{1}FAILED\0\u{1}JOB_CANCELLED\0")
 }
 
 nonisolated extension Sae_V1_Hello: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
@@ -1359,6 +1812,629 @@ nonisolated extension Sae_V1_HealthCheckResponse: SwiftProtobuf.Message, SwiftPr
 
 nonisolated extension Sae_V1_HealthCheckResponse.ServingStatus: SwiftProtobuf._ProtoNameProviding {
   package static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{2}\0UNKNOWN\0\u{1}SERVING\0\u{1}NOT_SERVING\0\u{1}SERVICE_UNKNOWN\0")
+}
+
+nonisolated extension Sae_V1_JobSpec: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
+  package static let protoMessageName: String = _protobuf_package + ".JobSpec"
+  package static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}key\0\u{1}upload\0\u{1}path\0\u{3}input_format\0\u{3}text_field\0\u{1}output\0\u{1}encoding\0\u{1}dimensions\0\u{1}truncate\0\u{3}fail_on_error\0")
+
+  package mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
+    while let fieldNumber = try decoder.nextFieldNumber() {
+      // The use of inline closures is to circumvent an issue where the compiler
+      // allocates stack space for every case branch when no optimizations are
+      // enabled. https://github.com/apple/swift-protobuf/issues/1034
+      switch fieldNumber {
+      case 1: try { try decoder.decodeSingularStringField(value: &self.key) }()
+      case 2: try {
+        var v: Bool?
+        try decoder.decodeSingularBoolField(value: &v)
+        if let v = v {
+          if self.input != nil {try decoder.handleConflictingOneOf()}
+          self.input = .upload(v)
+        }
+      }()
+      case 3: try {
+        var v: String?
+        try decoder.decodeSingularStringField(value: &v)
+        if let v = v {
+          if self.input != nil {try decoder.handleConflictingOneOf()}
+          self.input = .path(v)
+        }
+      }()
+      case 4: try { try decoder.decodeSingularEnumField(value: &self.inputFormat) }()
+      case 5: try { try decoder.decodeSingularStringField(value: &self.textField) }()
+      case 6: try { try decoder.decodeSingularEnumField(value: &self.output) }()
+      case 7: try { try decoder.decodeSingularEnumField(value: &self.encoding) }()
+      case 8: try { try decoder.decodeSingularUInt32Field(value: &self.dimensions) }()
+      case 9: try { try decoder.decodeSingularBoolField(value: &self.truncate) }()
+      case 10: try { try decoder.decodeSingularBoolField(value: &self.failOnError) }()
+      default: break
+      }
+    }
+  }
+
+  package func traverse<V: SwiftProtobuf.Visitor>(visitor: inout V) throws {
+    // The use of inline closures is to circumvent an issue where the compiler
+    // allocates stack space for every if/case branch local when no optimizations
+    // are enabled. https://github.com/apple/swift-protobuf/issues/1034 and
+    // https://github.com/apple/swift-protobuf/issues/1182
+    if !self.key.isEmpty {
+      try visitor.visitSingularStringField(value: self.key, fieldNumber: 1)
+    }
+    switch self.input {
+    case .upload?: try {
+      guard case .upload(let v)? = self.input else { preconditionFailure() }
+      try visitor.visitSingularBoolField(value: v, fieldNumber: 2)
+    }()
+    case .path?: try {
+      guard case .path(let v)? = self.input else { preconditionFailure() }
+      try visitor.visitSingularStringField(value: v, fieldNumber: 3)
+    }()
+    case nil: break
+    }
+    if self.inputFormat != .lines {
+      try visitor.visitSingularEnumField(value: self.inputFormat, fieldNumber: 4)
+    }
+    if !self.textField.isEmpty {
+      try visitor.visitSingularStringField(value: self.textField, fieldNumber: 5)
+    }
+    if self.output != .npy {
+      try visitor.visitSingularEnumField(value: self.output, fieldNumber: 6)
+    }
+    if self.encoding != .f32 {
+      try visitor.visitSingularEnumField(value: self.encoding, fieldNumber: 7)
+    }
+    if self.dimensions != 0 {
+      try visitor.visitSingularUInt32Field(value: self.dimensions, fieldNumber: 8)
+    }
+    if self.truncate != false {
+      try visitor.visitSingularBoolField(value: self.truncate, fieldNumber: 9)
+    }
+    if self.failOnError != false {
+      try visitor.visitSingularBoolField(value: self.failOnError, fieldNumber: 10)
+    }
+    try unknownFields.traverse(visitor: &visitor)
+  }
+
+  package static func ==(lhs: Sae_V1_JobSpec, rhs: Sae_V1_JobSpec) -> Bool {
+    if lhs.key != rhs.key {return false}
+    if lhs.input != rhs.input {return false}
+    if lhs.inputFormat != rhs.inputFormat {return false}
+    if lhs.textField != rhs.textField {return false}
+    if lhs.output != rhs.output {return false}
+    if lhs.encoding != rhs.encoding {return false}
+    if lhs.dimensions != rhs.dimensions {return false}
+    if lhs.truncate != rhs.truncate {return false}
+    if lhs.failOnError != rhs.failOnError {return false}
+    if lhs.unknownFields != rhs.unknownFields {return false}
+    return true
+  }
+}
+
+nonisolated extension Sae_V1_JobSpec.Format: SwiftProtobuf._ProtoNameProviding {
+  package static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{2}\0LINES\0\u{1}JSONL\0")
+}
+
+nonisolated extension Sae_V1_JobSpec.Output: SwiftProtobuf._ProtoNameProviding {
+  package static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{2}\0NPY\0\u{1}JSONL_OUT\0")
+}
+
+nonisolated extension Sae_V1_Job: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
+  package static let protoMessageName: String = _protobuf_package + ".Job"
+  package static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}id\0\u{1}spec\0\u{1}state\0\u{1}owner\0\u{1}generation\0\u{3}input_bytes\0\u{3}input_done\0\u{3}rows_done\0\u{3}rows_failed\0\u{1}chunks\0\u{3}created_ms\0\u{3}started_ms\0\u{3}ended_ms\0\u{1}stall\0\u{1}error\0\u{1}files\0\u{3}rows_per_second\0\u{3}queue_place\0")
+
+  fileprivate class _StorageClass {
+    var _id: String = String()
+    var _spec: Sae_V1_JobSpec? = nil
+    var _state: Sae_V1_JobState = .jobUnknown
+    var _owner: String = String()
+    var _generation: UInt64 = 0
+    var _inputBytes: UInt64 = 0
+    var _inputDone: UInt64 = 0
+    var _rowsDone: UInt64 = 0
+    var _rowsFailed: UInt64 = 0
+    var _chunks: UInt32 = 0
+    var _createdMs: Int64 = 0
+    var _startedMs: Int64 = 0
+    var _endedMs: Int64 = 0
+    var _stall: String = String()
+    var _error: Sae_V1_Status? = nil
+    var _files: [Sae_V1_JobFile] = []
+    var _rowsPerSecond: Double = 0
+    var _queuePlace: UInt32 = 0
+
+      // This property is used as the initial default value for new instances of the type.
+      // The type itself is protecting the reference to its storage via CoW semantics.
+      // This will force a copy to be made of this reference when the first mutation occurs;
+      // hence, it is safe to mark this as `nonisolated(unsafe)`.
+      static nonisolated(unsafe) let defaultInstance = _StorageClass()
+
+    private init() {}
+
+    init(copying source: _StorageClass) {
+      _id = source._id
+      _spec = source._spec
+      _state = source._state
+      _owner = source._owner
+      _generation = source._generation
+      _inputBytes = source._inputBytes
+      _inputDone = source._inputDone
+      _rowsDone = source._rowsDone
+      _rowsFailed = source._rowsFailed
+      _chunks = source._chunks
+      _createdMs = source._createdMs
+      _startedMs = source._startedMs
+      _endedMs = source._endedMs
+      _stall = source._stall
+      _error = source._error
+      _files = source._files
+      _rowsPerSecond = source._rowsPerSecond
+      _queuePlace = source._queuePlace
+    }
+  }
+
+  fileprivate mutating func _uniqueStorage() -> _StorageClass {
+    if !isKnownUniquelyReferenced(&_storage) {
+      _storage = _StorageClass(copying: _storage)
+    }
+    return _storage
+  }
+
+  package mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
+    _ = _uniqueStorage()
+    try withExtendedLifetime(_storage) { (_storage: _StorageClass) in
+      while let fieldNumber = try decoder.nextFieldNumber() {
+        // The use of inline closures is to circumvent an issue where the compiler
+        // allocates stack space for every case branch when no optimizations are
+        // enabled. https://github.com/apple/swift-protobuf/issues/1034
+        switch fieldNumber {
+        case 1: try { try decoder.decodeSingularStringField(value: &_storage._id) }()
+        case 2: try { try decoder.decodeSingularMessageField(value: &_storage._spec) }()
+        case 3: try { try decoder.decodeSingularEnumField(value: &_storage._state) }()
+        case 4: try { try decoder.decodeSingularStringField(value: &_storage._owner) }()
+        case 5: try { try decoder.decodeSingularFixed64Field(value: &_storage._generation) }()
+        case 6: try { try decoder.decodeSingularUInt64Field(value: &_storage._inputBytes) }()
+        case 7: try { try decoder.decodeSingularUInt64Field(value: &_storage._inputDone) }()
+        case 8: try { try decoder.decodeSingularUInt64Field(value: &_storage._rowsDone) }()
+        case 9: try { try decoder.decodeSingularUInt64Field(value: &_storage._rowsFailed) }()
+        case 10: try { try decoder.decodeSingularUInt32Field(value: &_storage._chunks) }()
+        case 11: try { try decoder.decodeSingularInt64Field(value: &_storage._createdMs) }()
+        case 12: try { try decoder.decodeSingularInt64Field(value: &_storage._startedMs) }()
+        case 13: try { try decoder.decodeSingularInt64Field(value: &_storage._endedMs) }()
+        case 14: try { try decoder.decodeSingularStringField(value: &_storage._stall) }()
+        case 15: try { try decoder.decodeSingularMessageField(value: &_storage._error) }()
+        case 16: try { try decoder.decodeRepeatedMessageField(value: &_storage._files) }()
+        case 17: try { try decoder.decodeSingularDoubleField(value: &_storage._rowsPerSecond) }()
+        case 18: try { try decoder.decodeSingularUInt32Field(value: &_storage._queuePlace) }()
+        default: break
+        }
+      }
+    }
+  }
+
+  package func traverse<V: SwiftProtobuf.Visitor>(visitor: inout V) throws {
+    try withExtendedLifetime(_storage) { (_storage: _StorageClass) in
+      // The use of inline closures is to circumvent an issue where the compiler
+      // allocates stack space for every if/case branch local when no optimizations
+      // are enabled. https://github.com/apple/swift-protobuf/issues/1034 and
+      // https://github.com/apple/swift-protobuf/issues/1182
+      if !_storage._id.isEmpty {
+        try visitor.visitSingularStringField(value: _storage._id, fieldNumber: 1)
+      }
+      try { if let v = _storage._spec {
+        try visitor.visitSingularMessageField(value: v, fieldNumber: 2)
+      } }()
+      if _storage._state != .jobUnknown {
+        try visitor.visitSingularEnumField(value: _storage._state, fieldNumber: 3)
+      }
+      if !_storage._owner.isEmpty {
+        try visitor.visitSingularStringField(value: _storage._owner, fieldNumber: 4)
+      }
+      if _storage._generation != 0 {
+        try visitor.visitSingularFixed64Field(value: _storage._generation, fieldNumber: 5)
+      }
+      if _storage._inputBytes != 0 {
+        try visitor.visitSingularUInt64Field(value: _storage._inputBytes, fieldNumber: 6)
+      }
+      if _storage._inputDone != 0 {
+        try visitor.visitSingularUInt64Field(value: _storage._inputDone, fieldNumber: 7)
+      }
+      if _storage._rowsDone != 0 {
+        try visitor.visitSingularUInt64Field(value: _storage._rowsDone, fieldNumber: 8)
+      }
+      if _storage._rowsFailed != 0 {
+        try visitor.visitSingularUInt64Field(value: _storage._rowsFailed, fieldNumber: 9)
+      }
+      if _storage._chunks != 0 {
+        try visitor.visitSingularUInt32Field(value: _storage._chunks, fieldNumber: 10)
+      }
+      if _storage._createdMs != 0 {
+        try visitor.visitSingularInt64Field(value: _storage._createdMs, fieldNumber: 11)
+      }
+      if _storage._startedMs != 0 {
+        try visitor.visitSingularInt64Field(value: _storage._startedMs, fieldNumber: 12)
+      }
+      if _storage._endedMs != 0 {
+        try visitor.visitSingularInt64Field(value: _storage._endedMs, fieldNumber: 13)
+      }
+      if !_storage._stall.isEmpty {
+        try visitor.visitSingularStringField(value: _storage._stall, fieldNumber: 14)
+      }
+      try { if let v = _storage._error {
+        try visitor.visitSingularMessageField(value: v, fieldNumber: 15)
+      } }()
+      if !_storage._files.isEmpty {
+        try visitor.visitRepeatedMessageField(value: _storage._files, fieldNumber: 16)
+      }
+      if _storage._rowsPerSecond.bitPattern != 0 {
+        try visitor.visitSingularDoubleField(value: _storage._rowsPerSecond, fieldNumber: 17)
+      }
+      if _storage._queuePlace != 0 {
+        try visitor.visitSingularUInt32Field(value: _storage._queuePlace, fieldNumber: 18)
+      }
+    }
+    try unknownFields.traverse(visitor: &visitor)
+  }
+
+  package static func ==(lhs: Sae_V1_Job, rhs: Sae_V1_Job) -> Bool {
+    if lhs._storage !== rhs._storage {
+      let storagesAreEqual: Bool = withExtendedLifetime((lhs._storage, rhs._storage)) { (_args: (_StorageClass, _StorageClass)) in
+        let _storage = _args.0
+        let rhs_storage = _args.1
+        if _storage._id != rhs_storage._id {return false}
+        if _storage._spec != rhs_storage._spec {return false}
+        if _storage._state != rhs_storage._state {return false}
+        if _storage._owner != rhs_storage._owner {return false}
+        if _storage._generation != rhs_storage._generation {return false}
+        if _storage._inputBytes != rhs_storage._inputBytes {return false}
+        if _storage._inputDone != rhs_storage._inputDone {return false}
+        if _storage._rowsDone != rhs_storage._rowsDone {return false}
+        if _storage._rowsFailed != rhs_storage._rowsFailed {return false}
+        if _storage._chunks != rhs_storage._chunks {return false}
+        if _storage._createdMs != rhs_storage._createdMs {return false}
+        if _storage._startedMs != rhs_storage._startedMs {return false}
+        if _storage._endedMs != rhs_storage._endedMs {return false}
+        if _storage._stall != rhs_storage._stall {return false}
+        if _storage._error != rhs_storage._error {return false}
+        if _storage._files != rhs_storage._files {return false}
+        if _storage._rowsPerSecond != rhs_storage._rowsPerSecond {return false}
+        if _storage._queuePlace != rhs_storage._queuePlace {return false}
+        return true
+      }
+      if !storagesAreEqual {return false}
+    }
+    if lhs.unknownFields != rhs.unknownFields {return false}
+    return true
+  }
+}
+
+nonisolated extension Sae_V1_JobFile: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
+  package static let protoMessageName: String = _protobuf_package + ".JobFile"
+  package static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}name\0\u{1}bytes\0\u{1}sha256\0")
+
+  package mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
+    while let fieldNumber = try decoder.nextFieldNumber() {
+      // The use of inline closures is to circumvent an issue where the compiler
+      // allocates stack space for every case branch when no optimizations are
+      // enabled. https://github.com/apple/swift-protobuf/issues/1034
+      switch fieldNumber {
+      case 1: try { try decoder.decodeSingularStringField(value: &self.name) }()
+      case 2: try { try decoder.decodeSingularUInt64Field(value: &self.bytes) }()
+      case 3: try { try decoder.decodeSingularBytesField(value: &self.sha256) }()
+      default: break
+      }
+    }
+  }
+
+  package func traverse<V: SwiftProtobuf.Visitor>(visitor: inout V) throws {
+    if !self.name.isEmpty {
+      try visitor.visitSingularStringField(value: self.name, fieldNumber: 1)
+    }
+    if self.bytes != 0 {
+      try visitor.visitSingularUInt64Field(value: self.bytes, fieldNumber: 2)
+    }
+    if !self.sha256.isEmpty {
+      try visitor.visitSingularBytesField(value: self.sha256, fieldNumber: 3)
+    }
+    try unknownFields.traverse(visitor: &visitor)
+  }
+
+  package static func ==(lhs: Sae_V1_JobFile, rhs: Sae_V1_JobFile) -> Bool {
+    if lhs.name != rhs.name {return false}
+    if lhs.bytes != rhs.bytes {return false}
+    if lhs.sha256 != rhs.sha256 {return false}
+    if lhs.unknownFields != rhs.unknownFields {return false}
+    return true
+  }
+}
+
+nonisolated extension Sae_V1_CreateJobRequest: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
+  package static let protoMessageName: String = _protobuf_package + ".CreateJobRequest"
+  package static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}spec\0")
+
+  package mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
+    while let fieldNumber = try decoder.nextFieldNumber() {
+      // The use of inline closures is to circumvent an issue where the compiler
+      // allocates stack space for every case branch when no optimizations are
+      // enabled. https://github.com/apple/swift-protobuf/issues/1034
+      switch fieldNumber {
+      case 1: try { try decoder.decodeSingularMessageField(value: &self._spec) }()
+      default: break
+      }
+    }
+  }
+
+  package func traverse<V: SwiftProtobuf.Visitor>(visitor: inout V) throws {
+    // The use of inline closures is to circumvent an issue where the compiler
+    // allocates stack space for every if/case branch local when no optimizations
+    // are enabled. https://github.com/apple/swift-protobuf/issues/1034 and
+    // https://github.com/apple/swift-protobuf/issues/1182
+    try { if let v = self._spec {
+      try visitor.visitSingularMessageField(value: v, fieldNumber: 1)
+    } }()
+    try unknownFields.traverse(visitor: &visitor)
+  }
+
+  package static func ==(lhs: Sae_V1_CreateJobRequest, rhs: Sae_V1_CreateJobRequest) -> Bool {
+    if lhs._spec != rhs._spec {return false}
+    if lhs.unknownFields != rhs.unknownFields {return false}
+    return true
+  }
+}
+
+nonisolated extension Sae_V1_JobRequest: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
+  package static let protoMessageName: String = _protobuf_package + ".JobRequest"
+  package static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}id\0")
+
+  package mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
+    while let fieldNumber = try decoder.nextFieldNumber() {
+      // The use of inline closures is to circumvent an issue where the compiler
+      // allocates stack space for every case branch when no optimizations are
+      // enabled. https://github.com/apple/swift-protobuf/issues/1034
+      switch fieldNumber {
+      case 1: try { try decoder.decodeSingularStringField(value: &self.id) }()
+      default: break
+      }
+    }
+  }
+
+  package func traverse<V: SwiftProtobuf.Visitor>(visitor: inout V) throws {
+    if !self.id.isEmpty {
+      try visitor.visitSingularStringField(value: self.id, fieldNumber: 1)
+    }
+    try unknownFields.traverse(visitor: &visitor)
+  }
+
+  package static func ==(lhs: Sae_V1_JobRequest, rhs: Sae_V1_JobRequest) -> Bool {
+    if lhs.id != rhs.id {return false}
+    if lhs.unknownFields != rhs.unknownFields {return false}
+    return true
+  }
+}
+
+nonisolated extension Sae_V1_PutJobInputRequest: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
+  package static let protoMessageName: String = _protobuf_package + ".PutJobInputRequest"
+  package static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}id\0\u{1}offset\0")
+
+  package mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
+    while let fieldNumber = try decoder.nextFieldNumber() {
+      // The use of inline closures is to circumvent an issue where the compiler
+      // allocates stack space for every case branch when no optimizations are
+      // enabled. https://github.com/apple/swift-protobuf/issues/1034
+      switch fieldNumber {
+      case 1: try { try decoder.decodeSingularStringField(value: &self.id) }()
+      case 2: try { try decoder.decodeSingularUInt64Field(value: &self.offset) }()
+      default: break
+      }
+    }
+  }
+
+  package func traverse<V: SwiftProtobuf.Visitor>(visitor: inout V) throws {
+    if !self.id.isEmpty {
+      try visitor.visitSingularStringField(value: self.id, fieldNumber: 1)
+    }
+    if self.offset != 0 {
+      try visitor.visitSingularUInt64Field(value: self.offset, fieldNumber: 2)
+    }
+    try unknownFields.traverse(visitor: &visitor)
+  }
+
+  package static func ==(lhs: Sae_V1_PutJobInputRequest, rhs: Sae_V1_PutJobInputRequest) -> Bool {
+    if lhs.id != rhs.id {return false}
+    if lhs.offset != rhs.offset {return false}
+    if lhs.unknownFields != rhs.unknownFields {return false}
+    return true
+  }
+}
+
+nonisolated extension Sae_V1_PutJobInputResponse: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
+  package static let protoMessageName: String = _protobuf_package + ".PutJobInputResponse"
+  package static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{3}durable_bytes\0")
+
+  package mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
+    while let fieldNumber = try decoder.nextFieldNumber() {
+      // The use of inline closures is to circumvent an issue where the compiler
+      // allocates stack space for every case branch when no optimizations are
+      // enabled. https://github.com/apple/swift-protobuf/issues/1034
+      switch fieldNumber {
+      case 1: try { try decoder.decodeSingularUInt64Field(value: &self.durableBytes) }()
+      default: break
+      }
+    }
+  }
+
+  package func traverse<V: SwiftProtobuf.Visitor>(visitor: inout V) throws {
+    if self.durableBytes != 0 {
+      try visitor.visitSingularUInt64Field(value: self.durableBytes, fieldNumber: 1)
+    }
+    try unknownFields.traverse(visitor: &visitor)
+  }
+
+  package static func ==(lhs: Sae_V1_PutJobInputResponse, rhs: Sae_V1_PutJobInputResponse) -> Bool {
+    if lhs.durableBytes != rhs.durableBytes {return false}
+    if lhs.unknownFields != rhs.unknownFields {return false}
+    return true
+  }
+}
+
+nonisolated extension Sae_V1_StartJobRequest: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
+  package static let protoMessageName: String = _protobuf_package + ".StartJobRequest"
+  package static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}id\0\u{3}input_bytes\0\u{1}sha256\0")
+
+  package mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
+    while let fieldNumber = try decoder.nextFieldNumber() {
+      // The use of inline closures is to circumvent an issue where the compiler
+      // allocates stack space for every case branch when no optimizations are
+      // enabled. https://github.com/apple/swift-protobuf/issues/1034
+      switch fieldNumber {
+      case 1: try { try decoder.decodeSingularStringField(value: &self.id) }()
+      case 2: try { try decoder.decodeSingularUInt64Field(value: &self.inputBytes) }()
+      case 3: try { try decoder.decodeSingularBytesField(value: &self.sha256) }()
+      default: break
+      }
+    }
+  }
+
+  package func traverse<V: SwiftProtobuf.Visitor>(visitor: inout V) throws {
+    if !self.id.isEmpty {
+      try visitor.visitSingularStringField(value: self.id, fieldNumber: 1)
+    }
+    if self.inputBytes != 0 {
+      try visitor.visitSingularUInt64Field(value: self.inputBytes, fieldNumber: 2)
+    }
+    if !self.sha256.isEmpty {
+      try visitor.visitSingularBytesField(value: self.sha256, fieldNumber: 3)
+    }
+    try unknownFields.traverse(visitor: &visitor)
+  }
+
+  package static func ==(lhs: Sae_V1_StartJobRequest, rhs: Sae_V1_StartJobRequest) -> Bool {
+    if lhs.id != rhs.id {return false}
+    if lhs.inputBytes != rhs.inputBytes {return false}
+    if lhs.sha256 != rhs.sha256 {return false}
+    if lhs.unknownFields != rhs.unknownFields {return false}
+    return true
+  }
+}
+
+nonisolated extension Sae_V1_ListJobsRequest: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
+  package static let protoMessageName: String = _protobuf_package + ".ListJobsRequest"
+  package static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{3}page_size\0\u{3}page_token\0\u{1}states\0")
+
+  package mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
+    while let fieldNumber = try decoder.nextFieldNumber() {
+      // The use of inline closures is to circumvent an issue where the compiler
+      // allocates stack space for every case branch when no optimizations are
+      // enabled. https://github.com/apple/swift-protobuf/issues/1034
+      switch fieldNumber {
+      case 1: try { try decoder.decodeSingularUInt32Field(value: &self.pageSize) }()
+      case 2: try { try decoder.decodeSingularStringField(value: &self.pageToken) }()
+      case 3: try { try decoder.decodeRepeatedEnumField(value: &self.states) }()
+      default: break
+      }
+    }
+  }
+
+  package func traverse<V: SwiftProtobuf.Visitor>(visitor: inout V) throws {
+    if self.pageSize != 0 {
+      try visitor.visitSingularUInt32Field(value: self.pageSize, fieldNumber: 1)
+    }
+    if !self.pageToken.isEmpty {
+      try visitor.visitSingularStringField(value: self.pageToken, fieldNumber: 2)
+    }
+    if !self.states.isEmpty {
+      try visitor.visitPackedEnumField(value: self.states, fieldNumber: 3)
+    }
+    try unknownFields.traverse(visitor: &visitor)
+  }
+
+  package static func ==(lhs: Sae_V1_ListJobsRequest, rhs: Sae_V1_ListJobsRequest) -> Bool {
+    if lhs.pageSize != rhs.pageSize {return false}
+    if lhs.pageToken != rhs.pageToken {return false}
+    if lhs.states != rhs.states {return false}
+    if lhs.unknownFields != rhs.unknownFields {return false}
+    return true
+  }
+}
+
+nonisolated extension Sae_V1_ListJobsResponse: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
+  package static let protoMessageName: String = _protobuf_package + ".ListJobsResponse"
+  package static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}jobs\0\u{3}next_page_token\0")
+
+  package mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
+    while let fieldNumber = try decoder.nextFieldNumber() {
+      // The use of inline closures is to circumvent an issue where the compiler
+      // allocates stack space for every case branch when no optimizations are
+      // enabled. https://github.com/apple/swift-protobuf/issues/1034
+      switch fieldNumber {
+      case 1: try { try decoder.decodeRepeatedMessageField(value: &self.jobs) }()
+      case 2: try { try decoder.decodeSingularStringField(value: &self.nextPageToken) }()
+      default: break
+      }
+    }
+  }
+
+  package func traverse<V: SwiftProtobuf.Visitor>(visitor: inout V) throws {
+    if !self.jobs.isEmpty {
+      try visitor.visitRepeatedMessageField(value: self.jobs, fieldNumber: 1)
+    }
+    if !self.nextPageToken.isEmpty {
+      try visitor.visitSingularStringField(value: self.nextPageToken, fieldNumber: 2)
+    }
+    try unknownFields.traverse(visitor: &visitor)
+  }
+
+  package static func ==(lhs: Sae_V1_ListJobsResponse, rhs: Sae_V1_ListJobsResponse) -> Bool {
+    if lhs.jobs != rhs.jobs {return false}
+    if lhs.nextPageToken != rhs.nextPageToken {return false}
+    if lhs.unknownFields != rhs.unknownFields {return false}
+    return true
+  }
+}
+
+nonisolated extension Sae_V1_GetJobOutputRequest: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
+  package static let protoMessageName: String = _protobuf_package + ".GetJobOutputRequest"
+  package static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}id\0\u{1}file\0\u{1}offset\0\u{1}length\0")
+
+  package mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
+    while let fieldNumber = try decoder.nextFieldNumber() {
+      // The use of inline closures is to circumvent an issue where the compiler
+      // allocates stack space for every case branch when no optimizations are
+      // enabled. https://github.com/apple/swift-protobuf/issues/1034
+      switch fieldNumber {
+      case 1: try { try decoder.decodeSingularStringField(value: &self.id) }()
+      case 2: try { try decoder.decodeSingularStringField(value: &self.file) }()
+      case 3: try { try decoder.decodeSingularUInt64Field(value: &self.offset) }()
+      case 4: try { try decoder.decodeSingularUInt64Field(value: &self.length) }()
+      default: break
+      }
+    }
+  }
+
+  package func traverse<V: SwiftProtobuf.Visitor>(visitor: inout V) throws {
+    if !self.id.isEmpty {
+      try visitor.visitSingularStringField(value: self.id, fieldNumber: 1)
+    }
+    if !self.file.isEmpty {
+      try visitor.visitSingularStringField(value: self.file, fieldNumber: 2)
+    }
+    if self.offset != 0 {
+      try visitor.visitSingularUInt64Field(value: self.offset, fieldNumber: 3)
+    }
+    if self.length != 0 {
+      try visitor.visitSingularUInt64Field(value: self.length, fieldNumber: 4)
+    }
+    try unknownFields.traverse(visitor: &visitor)
+  }
+
+  package static func ==(lhs: Sae_V1_GetJobOutputRequest, rhs: Sae_V1_GetJobOutputRequest) -> Bool {
+    if lhs.id != rhs.id {return false}
+    if lhs.file != rhs.file {return false}
+    if lhs.offset != rhs.offset {return false}
+    if lhs.length != rhs.length {return false}
+    if lhs.unknownFields != rhs.unknownFields {return false}
+    return true
+  }
 }
 
 nonisolated extension Sae_V1_ReloadRequest: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {

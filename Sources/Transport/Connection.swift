@@ -29,6 +29,7 @@ package final class Connection: DescriptorOwner, @unchecked Sendable {
     private var onBytes: ((UnsafeRawBufferPointer) -> Void)?
     private var onEnd: ((End) -> Void)?
     private var onClosed: (() -> Void)?
+    private var onDrained: (() -> Void)?
 
     private var queuedBytes = 0
     /// Most bytes of one read, beside `IOQueue.readBytes`.
@@ -53,16 +54,19 @@ package final class Connection: DescriptorOwner, @unchecked Sendable {
     }
 
     /// Begins to read. `onBytes` gets each read's bytes, valid during the call; `onEnd` comes once; `onClosed`
-    /// when the descriptor is gone. The three closures are dropped at the close.
+    /// when the descriptor is gone; `onDrained` each time that the kernel has taken output that had to wait. The closures are dropped
+    /// at the close.
     package func start(
         onBytes: @escaping (UnsafeRawBufferPointer) -> Void,
         onEnd: @escaping (End) -> Void,
-        onClosed: @escaping () -> Void
+        onClosed: @escaping () -> Void,
+        onDrained: (() -> Void)? = nil
     ) {
         precondition(ioQueue.isCurrent, "a connection begins on its I/O queue")
         self.onBytes = onBytes
         self.onEnd = onEnd
         self.onClosed = onClosed
+        self.onDrained = onDrained
         watch = ioQueue.watch(descriptor, for: .readable, self)
         guard let session else { return }
         do throws(EncryptionError) { try session.begin() } catch { return fail(error) }
@@ -114,7 +118,10 @@ package final class Connection: DescriptorOwner, @unchecked Sendable {
 
     func isReady(_ readiness: Readiness) {
         if readiness.contains(.readable), waits(for: .readable) { readOnce() }
-        if readiness.contains(.writable), waits(for: .writable), !isClosing { writeOnce() }
+        if readiness.contains(.writable), waits(for: .writable), !isClosing {
+            writeOnce()
+            if outboxBytes == 0, !isClosing { onDrained?() }
+        }
     }
 
     /// Sends what is queued, shuts down writing, reads and drops up to 64 KiB for at most a second (so that
@@ -340,6 +347,7 @@ package final class Connection: DescriptorOwner, @unchecked Sendable {
         Glibc.close(descriptor)
         onBytes = nil
         onEnd = nil
+        onDrained = nil
         let closed = onClosed
         onClosed = nil
         closed?()

@@ -42,7 +42,7 @@ extension ConnectionState {
         guard let method = Method(rawValue: header.method) else {
             return actions.append(refused(header, Failure(.unimplemented, "unknown method \(header.method)")))
         }
-        guard header.flags.contains(.last) || method.shape == .bidirectional else {
+        guard header.flags.contains(.last) || method.takesMessages else {
             let failure = Failure(.unimplemented, "\(method.name) takes one message: its REQUEST needs the flag LAST")
             return actions.append(refused(header, failure))
         }

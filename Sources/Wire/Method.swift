@@ -8,6 +8,15 @@ package enum Method: UInt16, Sendable, CaseIterable {
     case info = 6
     case healthCheck = 10
     case healthWatch = 11
+    case createJob = 20
+    case putJobInput = 21
+    case startJob = 22
+    case getJob = 23
+    case listJobs = 24
+    case watchJob = 25
+    case getJobOutput = 26
+    case cancelJob = 27
+    case deleteJob = 28
     case reload = 30
     case drain = 31
 
@@ -17,6 +26,8 @@ package enum Method: UInt16, Sendable, CaseIterable {
         case unary
         /// One request, any number of messages, then END.
         case serverStream
+        /// Any number of messages of the client; the server answers by one and END.
+        case clientStream
         /// Any number of messages each way; the server ends with END.
         case bidirectional
     }
@@ -24,10 +35,14 @@ package enum Method: UInt16, Sendable, CaseIterable {
     package var shape: Shape {
         switch self {
         case .embedStream: .bidirectional
-        case .healthWatch: .serverStream
+        case .putJobInput: .clientStream
+        case .healthWatch, .watchJob, .getJobOutput: .serverStream
         default: .unary
         }
     }
+
+    /// The client sends messages behind its REQUEST.
+    package var takesMessages: Bool { shape == .clientStream || shape == .bidirectional }
 
     /// The name in logs, metrics and the specification.
     package var name: String {
@@ -40,16 +55,17 @@ package enum Method: UInt16, Sendable, CaseIterable {
         case .info: "Info"
         case .healthCheck: "Health.Check"
         case .healthWatch: "Health.Watch"
+        case .createJob: "CreateJob"
+        case .putJobInput: "PutJobInput"
+        case .startJob: "StartJob"
+        case .getJob: "GetJob"
+        case .listJobs: "ListJobs"
+        case .watchJob: "WatchJob"
+        case .getJobOutput: "GetJobOutput"
+        case .cancelJob: "CancelJob"
+        case .deleteJob: "DeleteJob"
         case .reload: "Reload"
         case .drain: "Drain"
-        }
-    }
-
-    /// True for the unary methods that do work on the pool and so pass admission.
-    package var isQueued: Bool {
-        switch self {
-        case .embed, .similarity, .tokenize, .trace: true
-        case .embedStream, .info, .healthCheck, .healthWatch, .reload, .drain: false
         }
     }
 }

@@ -41,6 +41,8 @@ final class ServiceFixture: Sendable {
         configuration.workerCount = 2
         // Many fixtures share few cores: how long a queue takes says little there.
         configuration.queueMaximumWait = .seconds(60)
+        configuration.stateDirectory = folder.root
+        configuration.jobsMinimumFreeBytes = 0
         configure(&configuration)
         metrics = Metrics()
         let lines = Mutex<[String]>.Box([])
@@ -59,7 +61,7 @@ final class ServiceFixture: Sendable {
                     try Engine(
                         modelPath: model, library: settings.modelLibrary,
                         scorer: ScorerSettings(choice: scorer, cacheDirectory: cache))
-                }))
+                }), stallPause: .milliseconds(20))
         try service.start()
         unixEndpoint = "unix:\(configuration.listenUnix)"
         tcpEndpoint = service.endpoints.map(\.description).first { $0.hasPrefix("tcp:") } ?? ""

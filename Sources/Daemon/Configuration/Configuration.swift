@@ -65,6 +65,19 @@ package struct Configuration: Sendable, Equatable {
     package var tlsClientAuthorities = ""
     package var allowsPlaintext = false
 
+    package var jobsEnabled = true
+    /// Corpus jobs lie in `jobs` below it.
+    package var stateDirectory = "/var/lib/sae"
+    package var jobsConcurrency = 1
+    package var jobsChunkRows = 8_192
+    package var jobsMaximumQueued = 64
+    package var jobsMaximumPerOwner = 16
+    package var jobsMaximumInputBytes = 8_589_934_592
+    package var jobsMaximumDiskBytes = 34_359_738_368
+    package var jobsMinimumFreeBytes = 1_073_741_824
+    package var jobsRetention = Duration.milliseconds(604_800_000)
+    package var jobsStallTimeout = Duration.milliseconds(3_600_000)
+
     package var logLevel = "info"
     package var logFormat = "auto"
     package var logSlowRequest = Duration.milliseconds(100)

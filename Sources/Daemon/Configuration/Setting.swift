@@ -27,6 +27,7 @@ package struct Setting: Sendable {
     private static let fixed: Set = [
         "config", "model.scorer", "model.device", "listen.tcp", "listen.unix", "listen.unix_mode", "http.listen", "workers.count",
         "limits.max_frame_bytes", "limits.initial_window", "log.format", "tls.plaintext_ok",
+        "jobs.enabled", "state.directory",
     ]
 
     init(_ key: String, flag: String? = nil, _ kind: Kind, _ meaning: String) {
@@ -128,7 +129,7 @@ package struct Setting: Sendable {
     /// The numbers that are limits, by key: what HELLO and Info tell a client.
     package static func limits(of configuration: Configuration) -> [String: UInt64] {
         var limits: [String: UInt64] = [:]
-        for setting in all where ["limits.", "queue.", "batch."].contains(where: setting.key.hasPrefix) {
+        for setting in all where ["limits.", "queue.", "batch.", "jobs.max_"].contains(where: setting.key.hasPrefix) {
             limits[setting.key] = UInt64(setting.value(in: configuration))
         }
         return limits
@@ -241,6 +242,25 @@ extension Setting {
             "tls.client_ca", flag: "--tls-client-ca", .text(\.tlsClientAuthorities),
             "PEM file of authorities: clients need a certificate of one of them; empty: none is asked for"),
         Setting("tls.plaintext_ok", .truth(\.allowsPlaintext), "other addresses than loopback without TLS; tokens are still needed"),
+        Setting("jobs.enabled", .truth(\.jobsEnabled), "false: no corpus jobs"),
+        Setting(
+            "state.directory", flag: "--state-dir", .text(\.stateDirectory),
+            "folder, which must be there, that keeps corpus jobs, in jobs below it"),
+        Setting("jobs.concurrency", .integer(\.jobsConcurrency, 1...64), "jobs running at a time"),
+        Setting("jobs.chunk_rows", .integer(\.jobsChunkRows, 1...1_048_576), "rows a commit, of new jobs"),
+        Setting("jobs.max_queued", .integer(\.jobsMaximumQueued, 1...65_536), "jobs that have not ended"),
+        Setting("jobs.max_per_owner", .integer(\.jobsMaximumPerOwner, 1...65_536), "of which one principal's"),
+        Setting("jobs.max_input_bytes", .integer(\.jobsMaximumInputBytes, 1...1 << 50), "input of one job"),
+        Setting(
+            "jobs.max_disk_bytes", .integer(\.jobsMaximumDiskBytes, 1...1 << 50),
+            "inputs and outputs of all jobs"),
+        Setting(
+            "jobs.min_free_bytes", .integer(\.jobsMinimumFreeBytes, 0...1 << 50),
+            "left free on the disk; a job waits while there is less"),
+        Setting("jobs.retention_ms", .milliseconds(\.jobsRetention, 1...3_155_760_000_000), "ended jobs are kept so long"),
+        Setting(
+            "jobs.stall_timeout_ms", .milliseconds(\.jobsStallTimeout, 1...604_800_000),
+            "a job that cannot go on for so long fails"),
         Setting(
             "log.level",
             .choice(\.logLevel, ["trace", "debug", "info", "notice", "warning", "error"]),

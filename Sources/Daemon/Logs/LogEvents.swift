@@ -19,16 +19,21 @@ package enum Event: String, CaseIterable, Sendable {
     case watchdogLag = "watchdog_lag"
     case scorerFallback = "scorer_fallback"
     case internalError = "internal"
+    case jobState = "job_state"
+    case jobRecovered = "job_recovered"
+    case jobStalled = "job_stalled"
+    case jobFailed = "job_failed"
+    case jobsUnavailable = "jobs_unavailable"
     case connectionOpen = "connection_open"
     case connectionClose = "connection_close"
     case request
 
     var level: Logger.Level {
         switch self {
-        case .startup, .listen, .ready, .reload, .generationChanged, .drainBegin, .drainEnd, .shutdown: .info
+        case .startup, .listen, .ready, .reload, .generationChanged, .drainBegin, .drainEnd, .shutdown, .jobState, .jobRecovered: .info
         case .refused, .slowRequest, .protocolError, .authenticationFailed, .slowReader: .notice
-        case .reloadFailed, .listenSkipped, .descriptorLimit, .watchdogLag, .scorerFallback: .warning
-        case .internalError: .error
+        case .reloadFailed, .listenSkipped, .descriptorLimit, .watchdogLag, .scorerFallback, .jobStalled, .jobsUnavailable: .warning
+        case .internalError, .jobFailed: .error
         case .connectionOpen, .connectionClose, .request: .debug
         }
     }
@@ -54,6 +59,11 @@ package enum Event: String, CaseIterable, Sendable {
         case .watchdogLag: "an I/O queue or worker does not advance"
         case .scorerFallback: "the scorer was given up: the CPU takes over"
         case .internalError: "internal error"
+        case .jobState: "a corpus job is in another state"
+        case .jobRecovered: "a corpus job that was under way at the last stop goes on"
+        case .jobStalled: "a corpus job cannot go on for the moment"
+        case .jobFailed: "a corpus job failed"
+        case .jobsUnavailable: "no corpus jobs: their folder cannot be used"
         case .connectionOpen: "connection opened"
         case .connectionClose: "connection closed"
         case .request: "request ended"
@@ -72,7 +82,7 @@ package enum Event: String, CaseIterable, Sendable {
 
 /// The metadata keys that a record may carry.
 package enum LogKey: String, Sendable {
-    case conn, stream, method, peer, transport, code, limit, texts, bytes, generation, reason, count, endpoint, version, changed
+    case conn, stream, method, peer, transport, code, limit, texts, bytes, generation, reason, job, state, count, endpoint, version, changed
     case needsRestart = "needs_restart"
     case requestID = "request_id"
     case queueMicroseconds = "queue_us"

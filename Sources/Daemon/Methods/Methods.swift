@@ -26,18 +26,17 @@ struct Methods: Sendable {
         case .similarity: try similarity(arrived, on: connection)
         case .tokenize: try tokenize(arrived, on: connection)
         case .trace: try trace(arrived, on: connection)
-        case .embedStream, .info, .healthCheck, .healthWatch, .reload, .drain:
-            throw Failure(.internal, "\(arrived.call.method.name) is not queued")
+        default: throw Failure(.internal, "\(arrived.call.method.name) is not queued")
         }
     }
 
     /// The answer to a call that needs no worker.
-    func answer(_ call: Call, state: ServiceState) throws(Failure) -> Answer {
+    func answer(_ call: Call, _ service: Service) throws(Failure) -> Answer {
         switch call.method {
-        case .info: return Answer(message: wireBytes(info(state)), attachment: nil)
+        case .info: return Answer(message: wireBytes(info(service.state)), attachment: nil)
         case .healthCheck:
             let request = try message(Sae_V1_HealthCheckRequest.self, call)
-            guard let status = Self.health(of: request.service, state) else { throw Failure(.notFound, "unknown service") }
+            guard let status = Self.health(of: request.service, service) else { throw Failure(.notFound, "unknown service") }
             let response = Sae_V1_HealthCheckResponse.with { $0.status = status }
             return Answer(message: wireBytes(response), attachment: nil)
         default: throw Failure(.internal, "\(call.method.name) is not answered on the spot")
@@ -45,9 +44,12 @@ struct Methods: Sendable {
     }
 
     /// What Health says of a service; nil for an unknown one.
-    static func health(of service: String, _ state: ServiceState) -> Sae_V1_HealthCheckResponse.ServingStatus? {
-        guard service.isEmpty || service == "sae.v1.Embedding" else { return nil }
-        return state == .serving ? .serving : .notServing
+    static func health(of name: String, _ service: Service) -> Sae_V1_HealthCheckResponse.ServingStatus? {
+        switch name {
+        case "", "sae.v1.Embedding": service.state == .serving ? .serving : .notServing
+        case "sae.v1.Jobs": service.state == .serving && service.jobs.isServing ? .serving : .notServing
+        default: nil
+        }
     }
 
     private func embed(_ arrived: Arrival, on connection: any RequestOwner) throws(Failure) -> Request {

@@ -15,7 +15,8 @@ package enum TransportName: Int, CaseIterable, Sendable {
 
 /// The methods served, as the label `method`.
 package enum MethodName: Int, CaseIterable, Sendable {
-    case embed, embedStream, similarity, tokenize, trace, info, healthCheck, healthWatch, reload, drain, unknown
+    case embed, embedStream, similarity, tokenize, trace, info, healthCheck, healthWatch, createJob, putJobInput, startJob, getJob,
+        listJobs, watchJob, getJobOutput, cancelJob, deleteJob, reload, drain, unknown
 
     package var label: String {
         switch self {
@@ -25,6 +26,15 @@ package enum MethodName: Int, CaseIterable, Sendable {
         case .healthWatch: "Health.Watch"
         case .reload: "Reload"
         case .drain: "Drain"
+        case .createJob: "CreateJob"
+        case .putJobInput: "PutJobInput"
+        case .startJob: "StartJob"
+        case .getJob: "GetJob"
+        case .listJobs: "ListJobs"
+        case .watchJob: "WatchJob"
+        case .getJobOutput: "GetJobOutput"
+        case .cancelJob: "CancelJob"
+        case .deleteJob: "DeleteJob"
         case .similarity: "Similarity"
         case .tokenize: "Tokenize"
         case .info: "Info"
@@ -80,6 +90,9 @@ package final class Metrics: Sendable {
     package let protocolErrors = LabelledCounter(protocolReasons)
     package let authenticationFailures = LabelledCounter(["token", "role", "certificate", "other"])
     package let logEventsDropped = Counter()
+    /// Rows of corpus jobs that are committed.
+    package let jobRows = LabelledCounter(["ok", "error"])
+    package let jobCommit = Histogram.latency()
     package let reloads = LabelledCounter(["ok", "failed"])
     /// Unix time in seconds; 0 before the first.
     let lastReload = Atomic<Int>(0)
@@ -137,6 +150,8 @@ package final class Metrics: Sendable {
         page.gauge(
             "sae_last_reload_success_timestamp_seconds", "Unix time of the last reload; 0 before the first.",
             lastReload.load(ordering: .relaxed))
+        page.labelled("sae_job_rows_total", "outcome", "Rows of corpus jobs committed.", jobRows)
+        page.histogram("sae_job_commit_duration_seconds", "Writing a chunk of a job to the disk.", jobCommit)
         page.counter("sae_log_events_dropped_total", "Log events that found a full queue.", logEventsDropped.value)
     }
 

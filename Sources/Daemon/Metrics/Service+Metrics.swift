@@ -48,6 +48,7 @@ extension Service {
         for transport in TransportName.allCases {
             page.line("sae_streams", "transport=\"\(transport.label)\"", counts[transport]?.streams ?? 0)
         }
+        writeJobs(to: &page)
         let now = monotonicNanoseconds()
         let oldest = lanes.map { now - min(now, $0.ioQueue.lastTurnNanoseconds) }.max() ?? 0
         let lag = max(oldest, workers.longestSlice(now).nanoseconds)
@@ -57,5 +58,16 @@ extension Service {
             serving.encryption?.expiry ?? 0)
         ProcessMetrics.write(to: &page)
         return page.text
+    }
+
+    private func writeJobs(to page: inout MetricsPage) {
+        let states = jobs.all.map { job in job.read { ($0.record.phase, $0.stall) } }
+        page.header("sae_jobs", "gauge", "Corpus jobs.")
+        for phase in JobPhase.allCases {
+            page.line("sae_jobs", "state=\"\(phase.label)\"", states.count { $0.0 == phase })
+        }
+        page.header("sae_job_stalled", "gauge", "Corpus jobs that cannot go on for the moment.")
+        page.line("sae_job_stalled", "reason=\"disk\"", states.count { !$0.1.isEmpty })
+        page.gauge("sae_job_disk_bytes", "Inputs and outputs of corpus jobs, those to come among them.", jobs.diskBytes)
     }
 }

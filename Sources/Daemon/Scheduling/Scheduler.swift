@@ -10,13 +10,17 @@ struct Slice {
     let pieces: Int
 }
 
-/// The waiting requests of one connection.
+/// The waiting requests of one connection, or of one corpus job.
 ///
 /// Safe as `Sendable`: touched under the scheduler's lock only.
 final class RequestQueue: @unchecked Sendable {
     fileprivate var requests: [Request] = []
     fileprivate var deficit = 0
     fileprivate var isActive = false
+    /// A job's: idle workers take from it, and when there is none, every eighth slice.
+    fileprivate let isBackground: Bool
+
+    init(isBackground: Bool = false) { self.isBackground = isBackground }
 }
 
 /// The queues of all connections, served in fair order: deficit round robin, one bounded slice a turn. An idle
@@ -47,6 +51,9 @@ final class Scheduler: @unchecked Sendable {
     private var lock = UnsafeMutablePointer<pthread_mutex_t>.allocate(capacity: 1)
     private var wakeup = UnsafeMutablePointer<pthread_cond_t>.allocate(capacity: 1)
     private var active: [RequestQueue] = []
+    private var background: [RequestQueue] = []
+    /// Slices taken since the background had one, while it had requests.
+    private var slicesSinceBackground = 0
     private var load = Load()
     private var isStopped = false
 
@@ -84,10 +91,21 @@ final class Scheduler: @unchecked Sendable {
 
     private func append(_ request: Request, to queue: RequestQueue) {
         queue.requests.append(request)
-        load.texts += request.lengths.count
-        load.pieces += request.estimatedPieceCount
+        count(request.lengths.count, request.estimatedPieceCount, queue)
         activate(queue)
         if load.idleWorkers > 0 { pthread_cond_signal(wakeup) }
+    }
+
+    /// Queues a part of a job, whose queue is of the background. It weighs nothing for those who wait for an answer.
+    func add(_ request: Request, toBackground queue: RequestQueue) {
+        precondition(queue.isBackground)
+        locked { append(request, to: queue) }
+    }
+
+    private func count(_ texts: Int, _ pieces: Int, _ queue: RequestQueue) {
+        guard !queue.isBackground else { return }
+        load.texts += texts
+        load.pieces += pieces
     }
 
     /// Takes out of `queue` what nobody waits for any more. Slices already taken stop at their next text: false when
@@ -97,7 +115,7 @@ final class Scheduler: @unchecked Sendable {
         return locked {
             if let index = queue.requests.firstIndex(where: { $0 === request }) {
                 queue.requests.remove(at: index)
-                forget(request)
+                forget(request, queue)
             }
             return request.slicesOut == 0
         }
@@ -143,6 +161,35 @@ final class Scheduler: @unchecked Sendable {
     }
 
     private func takeSlice(dropping late: inout [Request]) -> Slice? {
+        if !background.isEmpty {
+            slicesSinceBackground += 1
+            if active.isEmpty || slicesSinceBackground >= 8, let slice = takeBackgroundSlice() { return slice }
+        }
+        return takeForegroundSlice(dropping: &late) ?? takeBackgroundSlice()
+    }
+
+    /// The jobs take turns.
+    private func takeBackgroundSlice() -> Slice? {
+        while !background.isEmpty {
+            let queue = background.removeFirst()
+            guard let request = queue.requests.first else {
+                queue.isActive = false
+                continue
+            }
+            slicesSinceBackground = 0
+            let slice = cut(request, queue, budget: limits.maximumPieces, texts: Self.backgroundTexts)
+            if request.nextText == request.lengths.count { queue.requests.removeFirst() }
+            if queue.requests.isEmpty { queue.isActive = false } else { background.append(queue) }
+            if load.idleWorkers > 0 && !background.isEmpty { pthread_cond_signal(wakeup) }
+            return slice
+        }
+        return nil
+    }
+
+    /// Texts of a job's slice: what the engine scores at once, and so little that a request that comes meanwhile hardly waits.
+    private static let backgroundTexts = 32
+
+    private func takeForegroundSlice(dropping late: inout [Request]) -> Slice? {
         let now = monotonicNanoseconds()
         while let queue = active.first {
             guard let request = queue.requests.first else {
@@ -152,7 +199,7 @@ final class Scheduler: @unchecked Sendable {
             if now >= request.deadline {
                 queue.requests.removeFirst()
                 request.stop()
-                forget(request)
+                forget(request, queue)
                 late.append(request)
                 continue
             }
@@ -162,7 +209,7 @@ final class Scheduler: @unchecked Sendable {
                 continue
             }
             let budget = active.count == 1 ? limits.maximumPieces : min(queue.deficit, limits.maximumPieces)
-            let slice = cut(request, budget: budget)
+            let slice = cut(request, queue, budget: budget, texts: limits.maximumTexts)
             queue.deficit = active.count == 1 ? 0 : queue.deficit - slice.pieces
             if request.nextText == request.lengths.count { queue.requests.removeFirst() }
             if queue.requests.isEmpty {
@@ -170,17 +217,17 @@ final class Scheduler: @unchecked Sendable {
             } else if queue.deficit <= 0 {
                 rotate()
             }
-            if load.idleWorkers > 0 && !active.isEmpty { pthread_cond_signal(wakeup) }
+            if load.idleWorkers > 0 && !(active.isEmpty && background.isEmpty) { pthread_cond_signal(wakeup) }
             return slice
         }
         return nil
     }
 
     /// The next texts of `request` within `budget` pieces, at least one.
-    private func cut(_ request: Request, budget: Int) -> Slice {
+    private func cut(_ request: Request, _ queue: RequestQueue, budget: Int, texts: Int) -> Slice {
         let first = request.nextText
         var end = first, pieces = 0
-        while end < request.lengths.count, end - first < limits.maximumTexts {
+        while end < request.lengths.count, end - first < texts {
             let cost = Request.estimatedPieces(request.lengths[end])
             if end > first && pieces + cost > budget { break }
             pieces += cost
@@ -188,17 +235,13 @@ final class Scheduler: @unchecked Sendable {
         }
         request.nextText = end
         request.slicesOut += 1
-        load.texts -= end - first
-        load.pieces -= pieces
+        count(first - end, -pieces, queue)
         return Slice(request: request, range: first..<end, pieces: pieces)
     }
 
     /// Takes the untaken texts of `request` out of the totals.
-    private func forget(_ request: Request) {
-        for length in request.lengths[request.nextText...] {
-            load.texts -= 1
-            load.pieces -= Request.estimatedPieces(length)
-        }
+    private func forget(_ request: Request, _ queue: RequestQueue) {
+        for length in request.lengths[request.nextText...] { count(-1, -Request.estimatedPieces(length), queue) }
         request.nextText = request.lengths.count
     }
 
@@ -206,7 +249,7 @@ final class Scheduler: @unchecked Sendable {
         guard !queue.isActive else { return }
         queue.isActive = true
         queue.deficit = 0
-        active.append(queue)
+        if queue.isBackground { background.append(queue) } else { active.append(queue) }
     }
 
     private func deactivateFirst() {

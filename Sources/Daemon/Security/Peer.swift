@@ -8,7 +8,7 @@ struct Roles: OptionSet, Sendable {
     static let embed = Roles(rawValue: 1)
     static let jobs = Roles(rawValue: 2)
     static let metrics = Roles(rawValue: 4)
-    /// Reload and Drain.
+    /// Reload, Drain, and everybody's jobs.
     static let admin = Roles(rawValue: 8)
     /// An administrator may do what the others may.
     static let all: Roles = [.embed, .jobs, .metrics, .admin]
@@ -37,6 +37,7 @@ extension Method {
         switch self {
         case .embed, .embedStream, .similarity, .tokenize, .trace: .embed
         case .info, .healthCheck, .healthWatch: []
+        case .createJob, .putJobInput, .startJob, .getJob, .listJobs, .watchJob, .getJobOutput, .cancelJob, .deleteJob: .jobs
         case .reload, .drain: .admin
         }
     }

@@ -1,0 +1,117 @@
+package import Bytes
+import Glibc
+
+/// The rows, errors and journal of a corpus that is under way: commits chunks, each wholly or not at all, whatever ends the process.
+///
+/// After an error nothing more is to be done with the object: a new one with `keeping` goes on from the last good chunk. A failed
+/// fsync is never repeated, because the kernel may have dropped what it did not write.
+package final class CorpusOutput {
+    /// What was taken back when the files were opened.
+    package struct Recovery: Sendable, Equatable {
+        package var records = 0
+        package var journalBytes = 0
+        package var rowBytes = 0
+        package var errorBytes = 0
+        package var isEmpty: Bool { self == Recovery() }
+    }
+
+    private let plan: CorpusPlan
+    private let rows: FileDescriptor
+    private let errors: FileDescriptor
+    private let scales: FileDescriptor?
+    private let journal: FileDescriptor
+    /// The last chunk that is committed; nil before the first.
+    package private(set) var last: JournalRecord?
+    /// Rows in error of all committed chunks.
+    package private(set) var failedCount = 0
+    package private(set) var recovery = Recovery()
+
+    package var chunkCount: Int { last.map { $0.chunk + 1 } ?? 0 }
+    package var rowCount: Int { last.map { $0.firstRow + $0.rowCount } ?? 0 }
+
+    /// Opens the files, or makes them. The journal is read up to its first record that is short, wrong or out of order, and every
+    /// chunk's bytes are compared with its sums: from the first difference on everything is cut off.
+    ///
+    /// - Parameter keeping: the chunks that are known to be on the disk: they are not checked again, and further ones are cut off.
+    package init(_ plan: CorpusPlan, at paths: CorpusPaths, keeping: Int? = nil) throws(FileError) {
+        self.plan = plan
+        let flags = O_RDWR | O_CREAT
+        rows = try FileDescriptor(paths.rows.partial, flags: flags, mode: 0o600)
+        errors = try FileDescriptor(paths.errors.partial, flags: flags, mode: 0o600)
+        scales = plan.hasScales ? try FileDescriptor(paths.scales.partial, flags: flags, mode: 0o600) : nil
+        journal = try FileDescriptor(paths.journal, flags: flags, mode: 0o600)
+        try recover(keeping)
+        try FileDescriptor(paths.folder, flags: O_RDONLY | O_DIRECTORY).synchronize()
+    }
+
+    /// Writes a chunk: rows and errors, then, once these are on the disk, the record that makes them count.
+    package func commit(_ chunk: CorpusChunk, _ computed: CorpusRows) throws(FileError) {
+        precondition(chunk.index == chunkCount, "chunks are committed in order")
+        let (rowsStart, errorsStart) = (last?.rowsEnd ?? plan.headerBytes, last?.errorsEnd ?? 0)
+        try rows.write(computed.rows, at: rowsStart)
+        try scales?.write(computed.scales, at: scalesEnd(last))
+        if !computed.errors.isEmpty { try errors.write(computed.errors, at: errorsStart) }
+        try rows.synchronizeData()
+        try scales?.synchronizeData()
+        if !computed.errors.isEmpty { try errors.synchronizeData() }
+        let rowsCRC = computed.rows.withUnsafeBytes { crc32c($0) }
+        let record = JournalRecord(
+            chunk: chunk.index, firstRow: chunk.firstRow, rowCount: chunk.rowCount, failedCount: computed.failedCount,
+            inputEnd: chunk.inputEnd, rowsEnd: rowsStart + computed.rows.count, errorsEnd: errorsStart + computed.errors.count,
+            rowsCRC: computed.scales.withUnsafeBytes { crc32c($0, seed: rowsCRC) },
+            errorsCRC: computed.errors.withUnsafeBytes { crc32c($0) })
+        try journal.write(record.bytes, at: chunk.index * JournalRecord.byteCount)
+        try journal.synchronizeData()
+        last = record
+        failedCount += computed.failedCount
+    }
+
+    private func scalesEnd(_ record: JournalRecord?) -> Int {
+        plan.headerBytes + 4 * (record.map { $0.firstRow + $0.rowCount } ?? 0)
+    }
+
+    private func recover(_ keeping: Int?) throws(FileError) {
+        let size = try journal.size
+        let written = try journal.bytes(at: 0, count: size)
+        let most = min(keeping ?? .max, size / JournalRecord.byteCount)
+        while chunkCount < most {
+            let start = chunkCount * JournalRecord.byteCount
+            guard let record = JournalRecord(written[start..<start + JournalRecord.byteCount]), record.follows(last, plan) else { break }
+            if keeping == nil {
+                guard try isIntact(record) else { break }
+            }
+            last = record
+            failedCount += record.failedCount
+        }
+        recovery.journalBytes = size - chunkCount * JournalRecord.byteCount
+        recovery.records = size / JournalRecord.byteCount - chunkCount
+        recovery.rowBytes = max(0, try rows.size - (last?.rowsEnd ?? plan.headerBytes))
+        recovery.errorBytes = max(0, try errors.size - (last?.errorsEnd ?? 0))
+        try journal.truncate(to: chunkCount * JournalRecord.byteCount)
+        try rows.truncate(to: last?.rowsEnd ?? plan.headerBytes)
+        try errors.truncate(to: last?.errorsEnd ?? 0)
+        try scales?.truncate(to: scalesEnd(last))
+    }
+
+    /// Whether the bytes of the chunk behind `last` are those that were committed.
+    private func isIntact(_ record: JournalRecord) throws(FileError) -> Bool {
+        var sum = try rows.crc(from: last?.rowsEnd ?? plan.headerBytes, to: record.rowsEnd, seed: 0)
+        sum = try scales?.crc(from: scalesEnd(last), to: scalesEnd(record), seed: sum) ?? sum
+        let errorsSum = try errors.crc(from: last?.errorsEnd ?? 0, to: record.errorsEnd, seed: 0)
+        return sum == record.rowsCRC && errorsSum == record.errorsCRC
+    }
+}
+
+extension FileDescriptor {
+    /// CRC-32C of a part of the file, or of what there is of it.
+    fileprivate func crc(from start: Int, to end: Int, seed: UInt32) throws(FileError) -> UInt32 {
+        var (sum, offset) = (seed, start)
+        while offset < end {
+            let part = try bytes(at: offset, count: min(1 << 20, end - offset))
+            guard !part.isEmpty else { break }
+            sum = part.withUnsafeBytes { crc32c($0, seed: sum) }
+            offset += part.count
+        }
+        return sum
+    }
+}

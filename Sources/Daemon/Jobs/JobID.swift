@@ -1,0 +1,18 @@
+/// The names of jobs: 26 letters and digits, in the order of their making (a ULID: milliseconds, then 80 random bits).
+enum JobID {
+    private static let alphabet = Array("0123456789abcdefghjkmnpqrstvwxyz".utf8)
+
+    static func make(milliseconds: Int64) -> String {
+        var random = SystemRandomNumberGenerator()
+        var letters = [UInt8](repeating: 0, count: 26)
+        var time = UInt64(clamping: milliseconds) & (1 << 48 - 1)
+        for place in stride(from: 9, through: 0, by: -1) {
+            letters[place] = alphabet[Int(time & 31)]
+            time >>= 5
+        }
+        for place in 10..<26 { letters[place] = alphabet[Int.random(in: 0..<32, using: &random)] }
+        return String(decoding: letters, as: UTF8.self)
+    }
+
+    static func isValid(_ name: String) -> Bool { name.utf8.count == 26 && name.utf8.allSatisfy(alphabet.contains) }
+}

@@ -1,0 +1,66 @@
+import Bytes
+import Daemon
+import Foundation
+import Messages
+import SAEEngine
+import SwiftProtobuf
+import TestPeers
+import TestSupport
+import Testing
+import Wire
+
+/// Corpus jobs over real sockets.
+@Suite struct JobTests {
+    private func lines(_ texts: [String]) -> [UInt8] { Array(texts.map { $0 + "\n" }.joined().utf8) }
+
+    /// The array file that the engine's own vectors make; the header is written here by hand.
+    private func array(_ vectors: [Float], columns: Int) -> [UInt8] {
+        let rows = vectors.count / columns
+        var header = "{'descr': '<f4', 'fortran_order': False, 'shape': (\(rows), \(columns)), }"
+        header += String(repeating: " ", count: 128 - 10 - header.utf8.count - 1) + "\n"
+        return [0x93] + Array("NUMPY".utf8) + [1, 0, 118, 0] + Array(header.utf8) + vectors.withUnsafeBytes { Array($0) }
+    }
+
+    @Test func `a job of 2,000 lines gives the bits of the engine`() async throws {
+        let fixture = try ServiceFixture { $0.jobsChunkRows = 300 }
+        let texts = GeneratedText.sentences(2_000, seed: 5)
+        let input = lines(texts)
+        let peer = try await JobPeer(fixture.unixEndpoint)
+        let id = try await peer.submit(input)
+        let told = try await peer.watch(id)
+        let job = try #require(told.last)
+        #expect(job.state == .done && job.rowsDone == 2_000 && job.rowsFailed == 0 && job.chunks == 7)
+        #expect(job.generation == fixture.engine.generation && job.inputBytes == UInt64(input.count))
+        #expect(job.files.map(\.name) == ["vectors.npy", "errors.jsonl", "manifest.json"])
+        let expected = array(fixture.vectors(texts).vectors, columns: fixture.engine.dimensions)
+        let fetched = try await peer.output("vectors.npy", of: id)
+        #expect(fetched == expected)
+        #expect(job.files.first.map { Array($0.sha256) } == expected.withUnsafeBytes { SHA256.digest(of: $0) })
+        #expect(try await peer.output("vectors.npy", of: id, from: 5_000, count: 70_000) == Array(expected[5_000..<75_000]))
+        #expect(try await peer.output("errors.jsonl", of: id).isEmpty)
+        #expect(fixture.metric("sae_jobs{state=\"done\"}") == 1 && fixture.metric("sae_job_rows_total{outcome=\"ok\"}") == 2_000)
+    }
+
+    @Test func `a job goes on where a stopped daemon left it, and its file is the same`() async throws {
+        let folder = try TemporaryFolder()
+        let texts = GeneratedText.sentences(3_000, seed: 6)
+        let id: String
+        do {
+            let fixture = try ServiceFixture {
+                $0.stateDirectory = folder.root
+                $0.jobsChunkRows = 10
+            }
+            let peer = try await JobPeer(fixture.unixEndpoint)
+            id = try await peer.submit(lines(texts))
+            #expect(await eventually { fixture.metric("sae_job_rows_total{outcome=\"ok\"}") >= 50 })
+        }
+        let fixture = try ServiceFixture { $0.stateDirectory = folder.root }
+        let peer = try await JobPeer(fixture.unixEndpoint)
+        let job = try #require(try await peer.watch(id).last)
+        #expect(job.state == .done && job.rowsDone == 3_000 && job.chunks == 300)
+        // The second daemon has not computed all of it.
+        #expect(fixture.metric("sae_job_rows_total{outcome=\"ok\"}") < 3_000)
+        let expected = array(fixture.vectors(texts).vectors, columns: fixture.engine.dimensions)
+        #expect(try await peer.output("vectors.npy", of: id) == expected)
+    }
+}
