@@ -82,7 +82,7 @@ let package = Package(
         swift("RuleLibrary", ["KeyValueStore", "Models", "Rules", "Bytes", "Diagnostics"]),
         swift("Evaluation", ["SAEEngine", "Vectors", "Bytes", "Diagnostics"]),
         swift("Fitting", ["Evaluation", "SAEEngine", "CVectorKernels"] + engineRooms),
-        swift("Evolution", ["Fitting", "RuleLibrary", "SAEEngine", "Models", "Programs", "Rules", "Vectors"]),
+        swift("Evolution", ["Annealing", "Bytes", "Fitting", "RuleLibrary", "SAEEngine", "Models", "Programs", "Rules", "Vectors"]),
 
         swift("Messages", [protobuf]),
         swift("Wire", ["Messages", "Bytes", "Diagnostics", protobuf]),

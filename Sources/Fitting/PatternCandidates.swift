@@ -1,13 +1,13 @@
-import Rules
+package import Rules
 
 /// The patterns that occur often in some texts, and where: adjacent pairs and triples of pieces, and pairs with up to
 /// three pieces between.
-struct PatternCandidates {
+package struct PatternCandidates {
     /// A candidate at a place of a text: pieces `first` to `last`.
-    struct Place {
-        var candidate: UInt32
-        var first: UInt16
-        var last: UInt16
+    package struct Place {
+        package var candidate: UInt32
+        package var first: UInt16
+        package var last: UInt16
     }
 
     /// Two bits of kind (0 pair, 1 triple, 2 pair with a gap), then three ids of 20 bits; ascending.
@@ -16,10 +16,10 @@ struct PatternCandidates {
     private(set) var places: [Place] = []
     private(set) var starts: [Int] = [0]
 
-    var count: Int { keys.count }
+    package var count: Int { keys.count }
 
     /// The patterns that are in at least `minimumCount` of the texts `chosen`.
-    init(_ texts: TrainingTexts, _ chosen: [UInt32], minimumCount: Int) {
+    package init(_ texts: TrainingTexts, _ chosen: [UInt32], minimumCount: Int) {
         var all: [UInt64] = []
         for text in chosen {
             var own: [UInt64] = []
@@ -45,9 +45,9 @@ struct PatternCandidates {
     }
 
     /// The places of text number `index` of those chosen.
-    func places(of index: Int) -> ArraySlice<Place> { places[starts[index]..<starts[index + 1]] }
+    package func places(of index: Int) -> ArraySlice<Place> { places[starts[index]..<starts[index + 1]] }
 
-    func pattern(_ candidate: Int) -> Pattern {
+    package func pattern(_ candidate: Int) -> Pattern {
         let key = keys[candidate]
         let ids = [key >> 40, key >> 20, key].map { PatternElement.record(UInt32($0 & 0xF_FFFF)) }
         return switch key >> 60 {

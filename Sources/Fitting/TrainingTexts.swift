@@ -160,10 +160,10 @@ func normalizeRow(_ values: inout [Float], _ range: Range<Int>) -> Bool {
 /// A place for the result of each iteration of `concurrentPerform`.
 ///
 /// Safe as `Sendable`: an iteration writes its own slot only, and slots are read when all are done.
-final class Slots<Value>: @unchecked Sendable {
+package final class Slots<Value>: @unchecked Sendable {
     private let slots: UnsafeMutableBufferPointer<Value?>
 
-    init(count: Int) {
+    package init(count: Int) {
         slots = .allocate(capacity: count)
         slots.initialize(repeating: nil)
     }
@@ -173,10 +173,10 @@ final class Slots<Value>: @unchecked Sendable {
         slots.deallocate()
     }
 
-    subscript(index: Int) -> Value? {
+    package subscript(index: Int) -> Value? {
         get { slots[index] }
         set { slots[index] = newValue }
     }
 
-    var values: [Value?] { Array(slots) }
+    package var values: [Value?] { Array(slots) }
 }

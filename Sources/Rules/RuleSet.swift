@@ -204,7 +204,7 @@ extension Rule {
     }
 
     /// The same rule with its classes renumbered.
-    func withClasses(_ rank: (Int) -> Int) -> Rule {
+    package func withClasses(_ rank: (Int) -> Int) -> Rule {
         func moved(_ element: PatternElement) -> PatternElement {
             if case .pieceClass(let index) = element { .pieceClass(rank(index)) } else { element }
         }

@@ -112,7 +112,7 @@ extension Engine {
 
     /// The scale rules (algorithm.md, section 3): the plain sum gives the context, the context the weights, and these the
     /// sum, made unit. False when a sum has no direction.
-    private func weigh(
+    func weigh(
         _ ids: UnsafeBufferPointer<UInt32>, temperature: Temperature, using memory: inout GateMemory,
         into x: UnsafeMutablePointer<Float>
     ) -> Bool {

@@ -13,14 +13,17 @@ struct EvolveCommand: ParsableCommand {
         commandName: "evolve",
         abstract: "Search for rules that bring a model nearer to its teacher, and keep each generation.",
         discussion: """
-            Forward selection: each round mines rules from what the model still misses, and keeps them if texts that did not \
-            propose them gain. A third of the texts decides, and those that a fit holds out are only reported. The library \
-            is the checkpoint: the same command goes on where it was stopped, and ends with the same generation.
+            Two of three texts propose rules, the third decides, and those that a fit holds out are only reported. Evolution \
+            keeps islands of rule sets that are mutated, crossed and selected; greedy adds the rule that gains most, again and \
+            again. Both choose from the same candidates.
 
-            Prints the digest of the last generation.
+            The state is written after each round; --resume goes on from it, to the same result. The library gets the best \
+            rule set after every refit, and at the end those of the smallest size, of the best balance and of the highest \
+            cosine. Prints the digest of the balanced one.
 
-            Example:
+            Examples:
               sae evolve texts.txt.gz vectors.npy --library lib --promote
+              sae evolve texts.txt.gz vectors.npy --library control --method greedy --cpu-minutes 10
             """)
 
     @Argument(help: "Texts, one a line, plain or gzip.")
@@ -35,26 +38,53 @@ struct EvolveCommand: ParsableCommand {
     @OptionGroup var place: LibraryArguments
     @OptionGroup var model: LibraryModelArguments
 
-    @Option(help: "Rounds; a round that gains nothing is the last one.")
-    var rounds = GreedySearch.Options().rounds
+    @Option(help: "How rules are searched: evolution or greedy.")
+    var method = SearchOptions().method
+
+    @Option(help: "Rounds, at most.")
+    var rounds = SearchOptions().rounds
+
+    @Option(help: "End after the round in which so many minutes of processors were used; 0: no limit.")
+    var cpuMinutes = 0
+
+    @Option(help: "Rules that the search chooses from.")
+    var candidates = SearchOptions().candidateCount
 
     @Option(help: "Texts that must hold a pattern.")
-    var minimumCount = MiningOptions().minimumCount
+    var minimumCount = SearchOptions().minimumCount
 
     @Option(help: "How many times chance a pattern's squared mean must be.")
-    var evidence = MiningOptions().evidence
+    var evidence = SearchOptions().evidence
 
-    @Option(help: "Standard errors above 0 that a gain must be, of a rule and of a round.")
-    var significance = MiningOptions().significance
+    @Option(help: "What a megabyte of rules must bring in mean cosine.")
+    var bytePrice = SearchOptions().bytePrice
 
-    @Option(help: "Rules a round, before their check.")
-    var maximumRules = MiningOptions().maximumRules
+    @Option(help: "What a microsecond a text must bring in mean cosine.")
+    var timePrice = SearchOptions().timePrice
+
+    @Option(help: "Islands of rule sets.")
+    var islands = SearchOptions().islandCount
+
+    @Option(help: "Rule sets an island.")
+    var population = SearchOptions().populationCount
+
+    @Option(help: "Rounds from one refit of the rules' vectors to the next.")
+    var refitEvery = SearchOptions().refitRounds
+
+    @Option(help: ArgumentHelp("Where the state goes after each round. (default: LIBRARY.search)", valueName: "file"))
+    var checkpoint: String?
+
+    @Flag(help: "Go on from the state, with the same texts and options.")
+    var resume = false
 
     @Option(help: "Of ten thousand texts, so many are held out.")
     var heldOut = FittingOptions().heldOutShare
 
     @Option(help: "Decides which texts are held out, as for sae fit.")
-    var seed = FittingOptions().seed
+    var splitSeed = FittingOptions().seed
+
+    @Option(help: "One seed, one result.")
+    var seed = SearchOptions().seed
 
     @Option(help: "Threads; they do not change the result.")
     var threads = FittingOptions().threadCount
@@ -63,7 +93,17 @@ struct EvolveCommand: ParsableCommand {
     var promote = false
 
     func validate() throws {
-        guard (1...1_000).contains(rounds) else { throw ValidationError("--rounds is from 1 to 1,000") }
+        guard (1...1_000_000).contains(rounds) else { throw ValidationError("--rounds is from 1 to 1,000,000") }
+        guard cpuMinutes >= 0 else { throw ValidationError("--cpu-minutes is 0 or more") }
+        guard (1...1_000_000).contains(candidates) else { throw ValidationError("--candidates is from 1 to 1,000,000") }
+        guard minimumCount > 0 else { throw ValidationError("--minimum-count is 1 or more") }
+        guard (1...64).contains(islands), (1...256).contains(population) else {
+            throw ValidationError("1 to 64 islands of 1 to 256 rule sets are possible")
+        }
+        guard refitEvery > 0 else { throw ValidationError("--refit-every is 1 or more") }
+        guard evidence >= 1, bytePrice >= 0, timePrice >= 0, evidence.isFinite, bytePrice.isFinite, timePrice.isFinite else {
+            throw ValidationError("--evidence is 1 or more, and prices are 0 or more")
+        }
         do throws(FittingError) { try fitting.validate() } catch { throw ValidationError(error.summary) }
     }
 
@@ -73,27 +113,29 @@ struct EvolveCommand: ParsableCommand {
         Terminal.printNote("reading texts and vectors")
         let material = try MiningMaterial(
             [TeacherPair(texts: texts, vectors: vectors)], basis: basis, engine: Engine(model: base), options: fitting)
-        let search = GreedySearch(
+        let search = RuleSearch(
             base, path: try model.model ?? ResourceLocator.model(), material: material, corpus: try digest(of: texts),
-            teacher: try digest(of: vectors), fitting: fitting, options: options, observe: Self.show)
-        let last = try search.run(in: &library, now: wallClockMilliseconds)
-        if promote { try library.promote(last, milliseconds: wallClockMilliseconds()) }
-        print(last)
+            teacher: try digest(of: vectors), fitting: fitting, options: options,
+            checkpoint: checkpoint ?? place.library + ".search", observe: Self.show)
+        let result = try search.run(in: &library, resumes: resume, now: wallClockMilliseconds)
+        if promote { try library.promote(result.best.digest, milliseconds: wallClockMilliseconds()) }
+        Terminal.printNote("\(fixed(Float(result.processorSeconds), 1, 0)) s of processors used")
+        print(result.best.digest)
     }
 
     private var fitting: FittingOptions {
         var options = FittingOptions()
-        (options.heldOutShare, options.seed, options.threadCount) = (heldOut, seed, threads)
+        (options.heldOutShare, options.seed, options.threadCount) = (heldOut, splitSeed, threads)
         return options
     }
 
-    private var options: GreedySearch.Options {
-        var options = GreedySearch.Options()
-        options.rounds = rounds
-        options.mining.minimumCount = minimumCount
-        options.mining.evidence = evidence
-        options.mining.significance = significance
-        options.mining.maximumRules = maximumRules
+    private var options: SearchOptions {
+        var options = SearchOptions()
+        (options.method, options.seed, options.rounds, options.threadCount) = (method, seed, rounds, threads)
+        (options.processorSeconds, options.candidateCount) = (cpuMinutes * 60, candidates)
+        (options.minimumCount, options.evidence) = (minimumCount, evidence)
+        (options.bytePrice, options.timePrice) = (bytePrice, timePrice)
+        (options.islandCount, options.populationCount, options.refitRounds) = (islands, population, refitEvery)
         return options
     }
 
@@ -102,16 +144,21 @@ struct EvolveCommand: ParsableCommand {
         return withExtendedLifetime(file) { Digest(SHA256.digest(of: file.bytes)) }
     }
 
-    private static func show(_ event: GreedySearch.Event) {
+    private static func show(_ event: RuleSearch.Event) {
         switch event {
         case .stage(let text): Terminal.printNote(text)
-        case .generation(let digest, let ruleCount, let worth):
+        case .round(let round, let count, let seconds):
+            Terminal.printNote(
+                "round \(round.number) of \(count): \(fixed(Float(round.championCosine), 5, 0)) with \(round.ruleCount) rules, "
+                    + "archive \(round.archiveCount), \(round.evaluationCount) trials, "
+                    + "\(fixed(Float(seconds), 1, 0)) s\(round.isRefitted ? ", refitted" : "")")
+        case .generation(let digest, let name, let ruleCount, let worth):
             let score = { (name: String) in worth.scores[name].map { fixed(Float($0), 5, 0) } ?? "-" }
             Terminal.printNote(
-                "generation \(digest.short): \(ruleCount) rules, check \(score("check-cosine")), held out "
-                    + "\(score("held-out-cosine")), \(fixed(Float(worth.microseconds), 2, 0)) us a text")
-        case .noGain(let round, let proposed, let gain, let error):
-            Terminal.printNote("round \(round): \(proposed) rules gain \(gain) ± \(error): the end")
+                "generation \(digest.short), \(name): \(ruleCount) rules, check \(score("check-cosine")), held out "
+                    + "\(score("held-out-cosine")), \(worth.bytes) bytes, \(fixed(Float(worth.microseconds), 2, 0)) us a text")
         }
     }
 }
+
+extension SearchOptions.Method: ExpressibleByArgument {}

@@ -1,0 +1,302 @@
+import Dispatch
+import Fitting
+import Glibc
+import Rules
+import Vectors
+
+/// Populations of rule sets that evolve side by side. Each island leaves a fold of the deciding texts out of its fitness, so that
+/// they differ in what they see; the best migrate in a ring.
+///
+/// Children are made in parallel, each from random numbers of its own place, and take their places in order: the result does
+/// not depend on threads.
+struct Islands: Sendable {
+    let options: SearchOptions
+    /// Of each island, the oldest first.
+    private(set) var populations: [[Individual]]
+    private(set) var archive = Archive()
+    private(set) var birthCount: Int
+    private(set) var evaluationCount = 0
+    /// The best of all deciding texts so far, under the vectors in force.
+    private(set) var champion: Individual
+
+    /// Rule sets of different sizes: the candidates of the most gain, each left out by chance.
+    init(_ state: SearchState, _ options: SearchOptions) {
+        self.options = options
+        let ranking = state.pool.ranking
+        let slots = Slots<Individual>(count: options.islandCount * options.populationCount)
+        DispatchQueue.concurrentPerform(iterations: options.islandCount * options.populationCount) { number in
+            var random = CounterRandom(options.seed, 0xF0DE, UInt64(number))
+            // Sizes fall evenly in their logarithm, from all candidates to an eighth of them.
+            let share = pow(0.125, Double(random.unitFloat()))
+            var genome = Genome(candidateCount: state.pool.count)
+            for candidate in ranking.prefix(Int(Double(ranking.count) * share)) where random.unitFloat() < 0.9 {
+                genome.flip(candidate)
+            }
+            var individual = state.individual(genome, foldCount: options.islandCount)
+            individual.birth.number = number
+            individual.birth.island = number / options.populationCount
+            slots[number] = individual
+        }
+        let all = slots.values.compactMap { $0 }
+        birthCount = all.count
+        populations = (0..<options.islandCount).map { island in all.filter { $0.birth.island == island } }
+        champion = all[0]
+        for individual in all { consider(individual, state) }
+    }
+
+    /// As they were stored between two rounds.
+    init(_ checkpoint: SearchCheckpoint, _ state: SearchState, _ options: SearchOptions) {
+        self.options = options
+        let stored = checkpoint.living + [checkpoint.champion]
+        let slots = Slots<Individual>(count: stored.count)
+        DispatchQueue.concurrentPerform(iterations: stored.count) { number in
+            var individual = state.individual(stored[number].genome, foldCount: options.islandCount)
+            individual.birth = stored[number].birth
+            slots[number] = individual
+        }
+        let all = slots.values.compactMap { $0 }
+        let size = options.populationCount
+        populations = (0..<options.islandCount).map { Array(all[$0 * size..<($0 + 1) * size]) }
+        champion = all[all.count - 1]
+        archive = Archive(checkpoint.archive)
+        (birthCount, evaluationCount) = (checkpoint.birthCount, checkpoint.evaluationCount)
+    }
+
+    private mutating func consider(_ individual: Individual, _ state: SearchState) {
+        archive.insert(Archive.Entry(individual))
+        if state.costs.fitness(individual) > state.costs.fitness(champion) { champion = individual }
+    }
+
+    /// One round: steps on all islands, then migration.
+    mutating func evolve(_ state: SearchState, round: Int) {
+        for step in 0..<options.stepCount {
+            let count = options.islandCount * options.broodCount
+            let slots = Slots<(child: Individual, evaluations: Int)>(count: count)
+            let options = options
+            let (parents, elders, ranking) = (populations, archive.ordered.map(\.entry), state.pool.ranking)
+            DispatchQueue.concurrentPerform(iterations: count) { number in
+                let island = number / options.broodCount
+                var breeder = Breeder(
+                    state: state, options: options, ranking: ranking, island: island, round: round,
+                    random: CounterRandom(
+                        options.seed, UInt64(round), UInt64(step), UInt64(number)))
+                let child = breeder.child(of: parents[island], elders: elders)
+                slots[number] = (child, breeder.evaluationCount)
+            }
+            for (number, slot) in slots.values.enumerated() {
+                guard var child = slot?.child else { continue }
+                evaluationCount += slot?.evaluations ?? 0
+                child.birth.number = birthCount
+                birthCount += 1
+                let island = number / options.broodCount
+                populations[island].append(child)
+                populations[island].removeFirst()
+                consider(child, state)
+            }
+        }
+        migrate(state, round: round)
+    }
+
+    /// The best of each island goes to the next one, in the place of the oldest there.
+    private mutating func migrate(_ state: SearchState, round: Int) {
+        guard options.islandCount > 1 else { return }
+        let travellers = populations.indices.map { island in best(of: island, state) }
+        for (island, var traveller) in travellers.enumerated() {
+            let goal = (island + 1) % options.islandCount
+            traveller.birth = Individual.Birth(
+                number: birthCount, parents: [traveller.birth.number], operation: .migrated, round: round, island: goal)
+            birthCount += 1
+            populations[goal].append(traveller)
+            populations[goal].removeFirst()
+        }
+    }
+
+    func best(of island: Int, _ state: SearchState) -> Individual {
+        populations[island].max { state.costs.fitness($0, without: island) < state.costs.fitness($1, without: island) }
+            ?? champion
+    }
+
+    /// Scores everything under other vectors. The archive begins anew with what is alive and what it held.
+    mutating func rescore(_ state: SearchState) {
+        let (genomes, options) = (archive.ordered.map(\.entry), options)
+        let slots = Slots<Individual>(count: genomes.count + options.islandCount * options.populationCount + 1)
+        let living = populations.flatMap { $0 } + [champion]
+        DispatchQueue.concurrentPerform(iterations: living.count + genomes.count) { number in
+            if number < living.count {
+                var individual = living[number]
+                individual.score(in: state.selecting, state.pool)
+                slots[number] = individual
+            } else {
+                let entry = genomes[number - living.count]
+                var individual = state.individual(entry.genome, foldCount: options.islandCount)
+                individual.birth = entry.birth
+                slots[number] = individual
+            }
+        }
+        let scored = slots.values.compactMap { $0 }
+        for island in populations.indices {
+            populations[island] = Array(scored[island * options.populationCount..<(island + 1) * options.populationCount])
+        }
+        champion = scored[living.count - 1]
+        archive.removeAll()
+        for individual in scored { consider(individual, state) }
+    }
+}
+
+/// Makes one child.
+private struct Breeder {
+    let state: SearchState
+    let options: SearchOptions
+    let ranking: [Int]
+    let island: Int
+    let round: Int
+    var random: CounterRandom
+    var evaluationCount = 0
+    private var memory = Auction()
+    private var change = Individual.Change()
+
+    init(
+        state: SearchState, options: SearchOptions, ranking: [Int], island: Int, round: Int, random: CounterRandom
+    ) {
+        (self.state, self.options, self.ranking) = (state, options, ranking)
+        (self.island, self.round, self.random) = (island, round, random)
+    }
+
+    mutating func child(of population: [Individual], elders: [Archive.Entry]) -> Individual {
+        let draw = random.unitFloat()
+        if draw < 0.05, population.count > 1 {
+            return crossed(tournament(population), tournament(population))
+        }
+        if draw < 0.1 { return tuned(tournament(population)) }
+        if draw < 0.2, !elders.isEmpty {
+            let elder = elders[below(elders.count)]
+            var individual = state.individual(elder.genome, foldCount: options.islandCount)
+            individual.birth = elder.birth
+            return mutated(individual)
+        }
+        return mutated(tournament(population))
+    }
+
+    private mutating func below(_ count: Int) -> Int { Int(random.next().multipliedFullWidth(by: UInt64(count)).high) }
+
+    private mutating func tournament(_ population: [Individual]) -> Individual {
+        var best = population[below(population.count)]
+        for _ in 1..<max(1, options.tournamentCount) {
+            let other = population[below(population.count)]
+            if state.costs.fitness(other, without: island) > state.costs.fitness(best, without: island) { best = other }
+        }
+        return best
+    }
+
+    private func birth(_ operation: Individual.Operation, _ parents: Individual...) -> Individual.Birth {
+        Individual.Birth(parents: parents.map(\.birth.number), operation: operation, round: round, island: island)
+    }
+
+    /// Rules are tried one by one and kept where they help, or hurt less than the search's temperature allows.
+    private mutating func mutated(_ parent: Individual) -> Individual {
+        var child = parent
+        child.birth = birth(.mutated, parent)
+        let members = parent.genome.candidates
+        for _ in 0..<options.trialCount {
+            let draw = random.unitFloat()
+            if draw < 0.5 || members.isEmpty {
+                let place = random.unitFloat()
+                try_(ranking[min(ranking.count - 1, Int(Float(ranking.count) * place * place))], &child)
+            } else if draw < 0.8 {
+                try_(members[below(members.count)], &child)
+            } else {
+                exchange(members[below(members.count)], &child)
+            }
+        }
+        return child
+    }
+
+    private mutating func threshold() -> Double {
+        let temperature = options.heat / Double(round)
+        return temperature * log(Double(random.unitFloat()) + 0x1p-25)
+    }
+
+    /// Adds or drops a candidate if that helps.
+    private mutating func try_(_ candidate: Int, _ child: inout Individual) {
+        let family = state.pool.families[candidate]
+        if !child.genome.contains(candidate),
+            child.familyCounts[family.rawValue] >= Int(child.genome.budgets[family.rawValue]) { return }
+        evaluate(candidate, &child)
+        guard state.costs.worth(change, textCount: state.selecting.count) > threshold() else { return }
+        child.apply(change, flipping: candidate, in: state.selecting, state.pool)
+    }
+
+    /// Puts a rival in the place of a rule, if the two steps together help.
+    private mutating func exchange(_ candidate: Int, _ child: inout Individual) {
+        let rivals = state.pool.rivals(of: candidate)
+        guard child.genome.contains(candidate), let rival = rivals.isEmpty ? nil : rivals[below(rivals.count)],
+            !child.genome.contains(rival)
+        else { return }
+        evaluate(candidate, &child)
+        let before = state.costs.worth(change, textCount: state.selecting.count)
+        child.apply(change, flipping: candidate, in: state.selecting, state.pool)
+        evaluate(rival, &child)
+        if before + state.costs.worth(change, textCount: state.selecting.count) > threshold() {
+            child.apply(change, flipping: rival, in: state.selecting, state.pool)
+        } else {
+            evaluate(candidate, &child)
+            child.apply(change, flipping: candidate, in: state.selecting, state.pool)
+        }
+    }
+
+    private mutating func evaluate(_ candidate: Int, _ child: inout Individual) {
+        evaluationCount += 1
+        child.change(flipping: candidate, in: state.selecting, state.pool, without: island, &memory, into: &change)
+    }
+
+    /// Rules that begin with the same piece stay together: half of the pieces take theirs from the second parent.
+    private mutating func crossed(_ first: Individual, _ second: Individual) -> Individual {
+        let key = random.next()
+        var genome = first.genome
+        for candidate in 0..<state.pool.count where first.genome.contains(candidate) != second.genome.contains(candidate) {
+            var coin = CounterRandom(key, UInt64(state.pool.leaders[candidate]))
+            if coin.next() & 1 == 1 { genome.flip(candidate) }
+        }
+        var child = state.individual(genome, foldCount: options.islandCount)
+        child.birth = birth(.crossed, first, second)
+        evaluationCount += 1
+        return child
+    }
+
+    /// A family is made stronger or weaker, bids are ordered by something else, or a family's budget changes.
+    private mutating func tuned(_ parent: Individual) -> Individual {
+        var child = parent
+        child.birth = birth(.tuned, parent)
+        let family = RuleFamily.allCases[below(RuleFamily.allCases.count)]
+        let (draw, isUp) = (random.unitFloat(), random.next() & 1 == 1)
+        let bidding = Genome.Bidding.allCases[below(Genome.Bidding.allCases.count)]
+        evaluationCount += 1
+        if draw < 0.5 {
+            child.retune(in: state.selecting, state.pool) { genome in
+                let strength = genome.strengths[family.rawValue] + (isUp ? 1 : -1)
+                genome.strengths[family.rawValue] = min(max(strength, Genome.strengthRange.lowerBound), Genome.strengthRange.upperBound)
+            }
+        } else if draw < 0.7 {
+            child.retune(in: state.selecting, state.pool) { $0.bidding = bidding }
+        } else {
+            bound(family, isLifted: isUp, &child)
+        }
+        return child
+    }
+
+    /// Takes a family's budget away, or sets it to three quarters of its rules: those of the least gain go.
+    private func bound(_ family: RuleFamily, isLifted: Bool, _ child: inout Individual) {
+        let budget = isLifted ? Int32.max : Int32(child.familyCounts[family.rawValue] * 3 / 4)
+        var rules = child.genome.candidates.filter { state.pool.families[$0] == family }
+        rules.sort { (state.pool.gains[$0], $1) > (state.pool.gains[$1], $0) }
+        child.retune(in: state.selecting, state.pool) { genome in
+            genome.budgets[family.rawValue] = budget
+        }
+        guard !isLifted else { return }
+        var genome = child.genome
+        for candidate in rules.dropFirst(Int(budget)) { genome.flip(candidate) }
+        let birth = child.birth
+        child = state.individual(genome, foldCount: options.islandCount)
+        child.birth = birth
+    }
+}
