@@ -29,8 +29,8 @@ package enum FileError: UserFacingError, Equatable {
         return switch code {
         case ENOENT, ENOTDIR: .notFound
         case EACCES, EPERM, EROFS: .permission
-        case ENOSPC, EMFILE, ENFILE, ENOMEM, EDQUOT: .exhausted
-        default: .unavailable
+        case EMFILE, ENFILE, ENOMEM: .exhausted
+        default: .inputOutput
         }
     }
 }

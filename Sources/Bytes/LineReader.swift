@@ -2,23 +2,26 @@ import CZlib
 import Glibc
 
 /// Reads a file line by line, plain or gzip (told apart by its first bytes). Lines end with `\n`, which is not
-/// part of them; the last one may lack it. Lines are bytes: nothing is decoded or trimmed.
+/// part of them; the last one may lack it. Lines are bytes: nothing is decoded.
 package struct LineReader: ~Copyable {
     private let file: gzFile
     private let path: String
     private let maximumLineBytes: Int
+    private let cutsLonger: Bool
+    private var number = 0
     private var buffer: [UInt8]
     private var position = 0
     private var filled = 0
 
-    /// Opens `path`; a line longer than `maximumLineBytes` is an error when it is met.
-    package init(_ path: String, maximumLineBytes: Int = 1 << 24) throws(FileError) {
+    /// Opens `path`; a line longer than `maximumLineBytes` is an error when it is met, or with `cutsLonger` loses its end.
+    package init(_ path: String, maximumLineBytes: Int = 1 << 24, cutsLonger: Bool = false) throws(FileError) {
         guard let file = gzopen(path, "rbe") else {
             throw .system(operation: "open", path: path, errno: errno == 0 ? ENOMEM : errno)
         }
         self.file = file
         self.path = path
         self.maximumLineBytes = maximumLineBytes
+        self.cutsLonger = cutsLonger
         buffer = [UInt8](repeating: 0, count: 1 << 18)
         gzbuffer(file, 1 << 17)
     }
@@ -29,6 +32,7 @@ package struct LineReader: ~Copyable {
     /// data, a line over the limit.
     package mutating func appendNext(to line: inout [UInt8]) throws(FileError) -> Bool {
         let start = line.count
+        number += 1
         while true {
             if position == filled {
                 try fill()
@@ -36,8 +40,11 @@ package struct LineReader: ~Copyable {
             }
             let end = buffer[position..<filled].firstIndex(of: UInt8(ascii: "\n"))
             line.append(contentsOf: buffer[position..<(end ?? filled)])
-            guard line.count - start <= maximumLineBytes else {
-                throw .format(path: path, reason: "a line is longer than \(maximumLineBytes) bytes")
+            if line.count - start > maximumLineBytes {
+                guard cutsLonger else {
+                    throw .format(path: path, reason: "line \(number) is longer than \(maximumLineBytes) bytes")
+                }
+                line.removeLast(line.count - start - maximumLineBytes)
             }
             position = end.map { $0 + 1 } ?? filled
             if end != nil { return true }

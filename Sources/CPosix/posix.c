@@ -4,6 +4,7 @@
 #include <fcntl.h>
 #include <poll.h>
 #include <pthread.h>
+#include <signal.h>
 #include <stdio.h>
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
@@ -61,6 +62,30 @@ int sae_epoll_wait(int epoll, struct sae_ready *ready, int count, int millisecon
             | (seen & (EPOLLOUT | EPOLLHUP | EPOLLERR) ? SAE_WRITABLE : 0);
     }
     return found;
+}
+
+static int signal_pipe[2] = {-1, -1};
+
+static void pass_on(int number) {
+    const int kept = errno;
+    const uint8_t byte = (uint8_t)number;
+    // A full pipe holds more signals than anybody needs.
+    if (write(signal_pipe[1], &byte, 1) < 0) {}
+    errno = kept;
+}
+
+int sae_watch_signals(const int *numbers, int count) {
+    if (signal_pipe[0] < 0 && pipe2(signal_pipe, O_CLOEXEC | O_NONBLOCK) < 0) return -errno;
+    struct sigaction action = {.sa_handler = pass_on, .sa_flags = SA_RESTART};
+    sigfillset(&action.sa_mask);
+    sigset_t heard;
+    sigemptyset(&heard);
+    for (int i = 0; i < count; i++) {
+        if (sigaction(numbers[i], &action, NULL) < 0) return -errno;
+        sigaddset(&heard, numbers[i]);
+    }
+    const int result = pthread_sigmask(SIG_UNBLOCK, &heard, NULL);
+    return result ? -result : signal_pipe[0];
 }
 
 void sae_name_thread(const char *name) { pthread_setname_np(pthread_self(), name); }

@@ -127,7 +127,7 @@ package final class Service: Sendable {
         jobs.open()
         let activated = try ActivatedSockets.take()
         // Connections may have waited for the listeners: their first request is served, not refused.
-        admission.enter(.serving)
+        admission.beginServing()
         do {
             try open(activated)
         } catch {

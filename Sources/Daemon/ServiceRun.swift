@@ -1,4 +1,5 @@
 import Bytes
+import CPosix
 import Diagnostics
 import Dispatch
 import Glibc
@@ -27,8 +28,7 @@ extension Service {
             choice: ScorerChoice(rawValue: configuration.modelScorer) ?? .auto, device: configuration.modelDevice,
             cacheDirectory: KernelCacheDirectory(environment: environment), probe: probe)
         let open: @Sendable (Configuration) throws -> Engine = { settings in
-            let path = settings.modelPath.isEmpty ? try ResourceLocator.model() : settings.modelPath
-            return try Engine(modelPath: path, library: settings.modelLibrary, scorer: scorer)
+            try Engine(modelPath: settings.modelPathInForce, library: settings.modelLibrary, scorer: scorer)
         }
         let engine = try open(configuration)
         if let failure = engine.scorerOpeningFailure {
@@ -38,21 +38,43 @@ extension Service {
         let service = try Service(
             lowered, engine: engine, log: log, metrics: metrics, source: ReloadSource(configuration: read, engine: open))
         signal(SIGPIPE, SIG_IGN)
-        let signals = [SIGTERM, SIGINT, SIGHUP].map { number in
-            signal(number, SIG_IGN)
-            let source = DispatchSource.makeSignalSource(signal: number, queue: DispatchQueue(label: "sae.signal"))
+        let signals = try watchSignals { number in
             // A failed reload is in the log.
-            source.setEventHandler { if number == SIGHUP { _ = try? service.reload() } else { service.drain() } }
-            source.activate()
-            return source
+            if number == SIGHUP { _ = try? service.reload() } else { service.drain() }
         }
         try service.start()
         service.waitUntilStopped()
-        for source in signals { source.cancel() }
+        signals.cancel()
+    }
+
+    /// Reads every file that a start under these settings reads.
+    ///
+    /// - Throws: what the start would.
+    package static func checkFiles(_ configuration: Configuration) throws {
+        _ = try Access(configuration)
+        _ = try configuration.encryption()
+        _ = try Engine(modelPath: try configuration.modelPathInForce, library: configuration.modelLibrary, scorer: .cpu)
+    }
+
+    /// Calls `body` with each SIGTERM, SIGINT and SIGHUP. Dispatch's own sources for signals begin to listen some time after
+    /// they were activated, and what comes before is lost.
+    private static func watchSignals(_ body: @escaping @Sendable (Int32) -> Void) throws -> any DispatchSourceRead {
+        let descriptor = sae_watch_signals([SIGTERM, SIGINT, SIGHUP], 3)
+        guard descriptor >= 0 else { throw FileError.system(operation: "open", path: "a pipe for signals", errno: -descriptor) }
+        let source = DispatchSource.makeReadSource(fileDescriptor: descriptor, queue: DispatchQueue(label: "sae.signal"))
+        source.setEventHandler {
+            var number: UInt8 = 0
+            while read(descriptor, &number, 1) == 1 { body(Int32(number)) }
+        }
+        source.activate()
+        return source
     }
 }
 
 extension Configuration {
+    /// The model's file: as set, or the one that comes with the program.
+    var modelPathInForce: String { get throws { modelPath.isEmpty ? try ResourceLocator.model() : modelPath } }
+
     /// Without the packaged Unix socket where its folder, which a service manager makes, is not there, and TCP is.
     func withoutMissingFolder(_ log: Log) -> Configuration {
         let folder = "/run/sae"

@@ -20,4 +20,6 @@ extension UserFacingError {
 package enum ErrorCategory: String, Sendable, CaseIterable {
     case usage, invalidInput, notFound, corrupt, incompatible, exhausted, unavailable, deadline
     case permission, cancelled, `internal`
+    /// A disk or a file failed: full, broken, or of a kind that cannot be read or written so.
+    case inputOutput
 }

@@ -29,6 +29,7 @@ package struct Evaluator: Sendable {
         let left = try vectors(table, column: 1)
         let right = try vectors(table, column: 2)
         let cosines = gold.indices.map { Double(left.dot($0, right, $0)) }
+        guard Set(gold).count > 1, Set(cosines).count > 1 else { throw .constant(path: table.path) }
         return (100 * spearman(gold, cosines), 100 * pearson(gold, cosines))
     }
 

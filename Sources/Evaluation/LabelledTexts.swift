@@ -7,6 +7,8 @@ package enum EvaluationError: UserFacingError, Equatable {
     case line(path: String, number: Int, reason: String)
     case noVector(path: String, number: Int)
     case empty(path: String)
+    /// Scores or cosines that are all one number.
+    case constant(path: String)
 
     package var summary: String {
         switch self {
@@ -14,6 +16,7 @@ package enum EvaluationError: UserFacingError, Equatable {
         case .line(let path, let number, let reason): "\(path), line \(number): \(reason)"
         case .noVector(let path, let number): "\(path), line \(number): a text is empty or too long to embed"
         case .empty(let path): "\(path) has no lines"
+        case .constant(let path): "\(path): all scores or all similarities are the same, so they have no correlation"
         }
     }
 

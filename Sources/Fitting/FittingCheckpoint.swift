@@ -1,9 +1,10 @@
 import Bytes
+import Glibc
 
 /// A fit between two epochs, in a file:
 /// `"SAEFIT3\n"` · SHA-256 of what the fit is of · u64 finished epochs · u64 steps · u64 floats a column · f64 best
 /// agreement · four columns of float32: parameters, means, variances, best parameters · u32 CRC-32C of all before.
-struct FittingCheckpoint {
+package struct FittingCheckpoint {
     var epochCount: Int
     var step: Int
     var numbers: [Float]
@@ -13,6 +14,8 @@ struct FittingCheckpoint {
     var bestNumbers: [Float]
 
     private static let magic = Array("SAEFIT3\n".utf8)
+    /// What the magics of all versions begin with.
+    private static let family = magic.prefix(6)
     private static let headBytes = 8 + 32 + 4 * 8
 
     func write(to path: String, identity: [UInt8]) throws(FittingError) {
@@ -40,6 +43,14 @@ struct FittingCheckpoint {
 }
 
 extension FittingCheckpoint {
+    /// Refuses a path at which something else stands: a fit would write over it.
+    package static func checkPlace(_ path: String) throws(FittingError) {
+        guard access(path, F_OK) == 0 else { return }
+        let file = try reading { () throws(FileError) in try MappedFile(path) }
+        let isOurs = withExtendedLifetime(file) { file.bytes.isEmpty || file.bytes.starts(with: family) }
+        guard isOurs else { throw .checkpoint(path: path, reason: "is no checkpoint of a fit, and would be written over") }
+    }
+
     /// The checkpoint at `path`, which must be of the same fit and whole.
     init(_ path: String, identity: [UInt8], floatCount: Int) throws(FittingError) {
         let file = try reading { () throws(FileError) in try MappedFile(path) }

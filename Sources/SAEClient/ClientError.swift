@@ -82,6 +82,8 @@ extension ClientError: UserFacingError {
         case .unavailable: "check that the daemon runs and accepts connections"
         case .resourceExhausted: "try again later"
         case .deadlineExceeded: "allow more time"
+        case .unauthenticated: "show a token of the daemon's tokens file"
+        case .permissionDenied: "ask for a token with that role"
         default: nil
         }
     }

@@ -85,7 +85,9 @@ package enum TransportError: UserFacingError, Equatable {
         switch self {
         case .badEndpoint: "write tcp://HOST:PORT, tls://HOST:PORT or unix:PATH"
         case .unknownHost: "check the name"
-        case .system(let operation, _, _): 
+        case .system(_, _, EACCES), .system(_, _, EPERM):
+            "check the permissions of the socket and its folder; ports below 1024 are the system's"
+        case .system(let operation, _, _):
             switch operation {
             case "connect to": "check that the daemon runs there"
             case "bind": "make the folder or free the address, or choose another with --unix and --listen ('' for none)"
@@ -100,6 +102,7 @@ package enum TransportError: UserFacingError, Equatable {
     package var category: ErrorCategory {
         switch self {
         case .badEndpoint: .usage
+        case .system(_, _, EACCES), .system(_, _, EPERM): .permission
         case .unknownHost, .system, .addressInUse, .notASocket, .isDirectory: .unavailable
         }
     }

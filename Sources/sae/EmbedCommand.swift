@@ -53,7 +53,7 @@ struct EmbedCommand: AsyncParsableCommand {
 
     func validate() throws {
         guard texts.isEmpty != (input == nil) else {
-            throw ValidationError("give texts, or --input FILE (- for standard input)")
+            throw ValidationError("give texts, or --input FILE (- for standard input)\(input == nil ? "" : ", not both")")
         }
         guard daemon.connect == nil || (engine.areDefaults && threads == nil) else {
             throw ValidationError("--model, --sweeps, --scorer, --device and --threads have no meaning with --connect")
@@ -74,7 +74,7 @@ struct EmbedCommand: AsyncParsableCommand {
         let embedder = try await makeEmbedder()
         let lines = try readLines()
         var sink = try EmbeddingSink(format: chosenFormat, path: output)
-        var (skipped, dimensions) = (0, 0)
+        var (skipped, dimensions): ([Int], Int) = ([], 0)
         // Blocks bound the memory of everything but the texts themselves.
         for first in stride(from: 0, to: lines.count, by: blockCount) {
             let range = first..<min(first + blockCount, lines.count)
@@ -85,7 +85,7 @@ struct EmbedCommand: AsyncParsableCommand {
                     guard skipInvalid else {
                         throw CommandError.text(place: place(of: range.lowerBound + row), reason: reason)
                     }
-                    skipped += 1
+                    skipped.append(range.lowerBound + row)
                     continue
                 }
                 let vector = block.vectors[row * block.dimensions..<(row + 1) * block.dimensions]
@@ -95,8 +95,10 @@ struct EmbedCommand: AsyncParsableCommand {
         }
         if lines.count == 0 { dimensions = try await embedder.dimensions() }
         try sink.finish(columnCount: dimensions)
-        if skipped > 0 {
-            Terminal.printNote("\(skipped) of \(lines.count) texts have no vector and were left out")
+        if !skipped.isEmpty {
+            let numbers = skipped.prefix(20).map { String($0 + 1) }.joined(separator: ", ")
+            let which = "\(input == nil ? "text" : "line") \(numbers)\(skipped.count > 20 ? " and others" : "")"
+            Terminal.printNote("\(skipped.count) of \(lines.count) texts have no vector and were left out: \(which)")
         }
     }
 
@@ -133,7 +135,8 @@ struct EmbedCommand: AsyncParsableCommand {
             for text in texts { lines.append(text.utf8) }
             return lines
         }
-        var reader = try LineReader(input == "-" ? "/dev/stdin" : input)
+        // One byte over what a text may have is enough to refuse it.
+        var reader = try LineReader(input == "-" ? "/dev/stdin" : input, maximumLineBytes: 65_537, cutsLonger: true)
         var line: [UInt8] = []
         while try reader.appendNext(to: &line) {
             if line.last == UInt8(ascii: "\r") { line.removeLast() }

@@ -62,8 +62,13 @@ enum Entry {
     /// A flag that the help of the command does not have. The parser looks for what is missing first, and so may hide it.
     private static func unknownFlag() -> String? {
         let arguments = CommandLine.arguments.dropFirst().prefix { $0 != "--" }
-        var help = ""
-        do { _ = try SAE.parseAsRoot(arguments + ["--help"]) } catch { help = SAE.fullMessage(for: error) }
+        var command: any ParsableCommand.Type = SAE.self
+        for argument in arguments {
+            guard let next = command.configuration.subcommands.first(where: { $0.configuration.commandName == argument })
+            else { break }
+            command = next
+        }
+        let help = SAE.helpMessage(for: command, includeHidden: true)
         let known = Set(help.split { !$0.isLetter && !$0.isNumber && $0 != "-" })
         return arguments.filter { $0.hasPrefix("--") }.map { $0.prefix { $0 != "=" } }.first { !known.contains($0) }
             .map(String.init)

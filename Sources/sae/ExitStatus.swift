@@ -19,10 +19,7 @@ enum ExitStatus {
 
     /// The code of an error of ours; nil for one of the argument parser's.
     static func code(of error: any Error) -> Int32? {
-        if case FileError.system(_, _, let number)? = error as? FileError {
-            if number == EPIPE { return brokenPipe }
-            if [.unavailable, .exhausted].contains((error as? FileError)?.category) { return inputOutput }
-        }
+        if case FileError.system(_, _, EPIPE)? = error as? FileError { return brokenPipe }
         if let error = error as? ConfigurationError { return error.isUsage ? usage : configuration }
         guard let error = error as? any UserFacingError else { return nil }
         return code(of: error.category)
@@ -37,6 +34,7 @@ enum ExitStatus {
         case .exhausted, .deadline, .cancelled: tryAgain
         case .permission: noPermission
         case .internal: internalError
+        case .inputOutput: inputOutput
         }
     }
 

@@ -212,6 +212,7 @@ struct FitLexiconCommand: ParsableCommand {
 
     func run() throws {
         for path in [output, checkpoint].compactMap({ $0 }) { try checkWritable(path) }
+        if let checkpoint { try FittingCheckpoint.checkPlace(checkpoint) }
         var inputs = ModelFit.Inputs(pairs: TeacherPair.pairs(texts, vectors, scales: scales, also: also))
         if contrasts.count == 2 { inputs.contrasts = TeacherPair(texts: contrasts[0], vectors: contrasts[1]) }
         inputs.phrases = phrases

@@ -18,7 +18,7 @@ struct ServeCommand: ParsableCommand {
             \(settingsHelp)
             """)
 
-    @Flag(help: "Print every setting with its value and origin, and stop.")
+    @Flag(help: "Read every file that a start needs, print every setting with its value and origin, and stop.")
     var checkConfig = false
 
     @Argument(parsing: .allUnrecognized, help: "Settings, as listed above.")
@@ -29,6 +29,7 @@ struct ServeCommand: ParsableCommand {
         let loaded = try LoadedConfiguration(arguments: settings, environment: environment)
         try loaded.validate()
         if checkConfig {
+            try Service.checkFiles(loaded.configuration)
             print(loaded.listing, terminator: "")
             return
         }

@@ -151,7 +151,7 @@ private func npy(_ dictionary: String, _ values: [UInt8]) -> [UInt8] {
         #expect(try reader.appendNext(to: &line))
         var failure: FileError?
         do { _ = try reader.appendNext(to: &line) } catch { failure = error }
-        #expect(failure == .format(path: path, reason: "a line is longer than 4 bytes"))
+        #expect(failure == .format(path: path, reason: "line 2 is longer than 4 bytes"))
     }
 
     @Test func `a missing file says so`() {

@@ -60,7 +60,18 @@ import Testing
                 + "correct it, or leave such texts out with --skip-invalid\n")
         let skipped = try Command(["embed", "--model", model, "--input", path, "--skip-invalid"])
         #expect(skipped.status == 0)
-        #expect(skipped.errors == "sae: 1 of 3 texts have no vector and were left out\n")
+        #expect(skipped.errors == "sae: 1 of 3 texts have no vector and were left out: line 2\n")
+        #expect(numbers(skipped.output) == (try expected(["one cat", "two dogs"])))
+    }
+
+    @Test func `a line of any length is left out on request, like any other`() throws {
+        let path = folder.path("long.txt")
+        let long = String(repeating: "cat ", count: 6 << 20)
+        try "one cat\n\(long)\ntwo dogs\n".write(toFile: path, atomically: true, encoding: .utf8)
+        let refused = try Command(["embed", "--model", model, "--input", path])
+        #expect(refused.status == 65 && refused.errors.contains("line 2: the text is longer than 65,536 bytes"), "\(refused.errors)")
+        let skipped = try Command(["embed", "--model", model, "--input", path, "--skip-invalid"])
+        #expect(skipped.status == 0 && skipped.errors.contains("left out: line 2\n"), "\(skipped.errors)")
         #expect(numbers(skipped.output) == (try expected(["one cat", "two dogs"])))
     }
 
@@ -74,6 +85,15 @@ import Testing
         let run = try Command(shell: script, environment: ["F": folder.root])
         #expect(run.status == 0, "\(run.errors)")
         #expect(numbers(run.output) == (try expected(["A cat sat on the mat.", "The dog ran."])))
+    }
+
+    @Test(arguments: ["--sweeps 2", "--scorer reference", "--model $F/tiny.sae", "--threads 1"])
+    func `a flag of this process computes here, whatever daemon the environment names`(_ flag: String) throws {
+        let run = try Command(
+            shell: "SAE_CLIENT_CONNECT=unix:$F/none $SAE embed \(flag) 'one cat'",
+            environment: ["F": folder.root])
+        #expect(!run.errors.contains("cannot connect"), "\(run.errors)")
+        #expect(run.status == 0, "\(run.errors)")
     }
 
     @Test func `an argument that is not UTF-8 is refused, and its bytes embed from standard input`() throws {

@@ -27,6 +27,29 @@ import Testing
         #expect(run.errors.contains("'--bogus'"), "\(run.errors)")
     }
 
+    @Test(arguments: [
+        ("embed a --format npy", "npy is written to a file"), ("embed --input f --threads 0", "--threads is 1 to 256"),
+        ("embed a --connect unix:/s --temperature infinite", "no infinite temperature"),
+        ("trace x --temperature infinite --exact", "--exact has no meaning there"),
+        ("fit a b --output c --epochs 0", "epochs"), ("bench f --connect unix:/s --seconds 0", "--seconds is over 0"),
+        ("rules import f --phrases p", "--library"),
+    ])
+    func `wrong usage is told as what it is`(_ arguments: String, _ reason: String) throws {
+        let run = try Command(arguments.split(separator: " ").map(String.init))
+        #expect(run.status == 64)
+        #expect(run.errors.contains(reason) && !run.errors.contains("Unknown option"), "\(run.errors)")
+    }
+
+    @Test(arguments: ["eval sts F", "eval retrieval F", "embed --model M --input F"])
+    func `a folder in place of a file is exit code 74`(_ arguments: String) throws {
+        let folder = try TemporaryFolder()
+        let model = try TinyModel.write(in: folder)
+        let words = arguments.split(separator: " ").map { $0 == "F" ? folder.root : $0 == "M" ? model : String($0) }
+        let run = try Command(words)
+        #expect(run.status == 74, "\(run.errors)")
+        #expect(run.errors.contains("\(folder.root)"), "\(run.errors)")
+    }
+
     @Test(arguments: ["--version", "embed --help", "--generate-completion-script zsh", "devices", "embed --model M x", "trace --model M x"])
     func `output that cannot be written is exit code 74`(_ arguments: String) throws {
         let folder = try TemporaryFolder()

@@ -201,6 +201,23 @@ import Wire
         #expect(daemon.errors.contains("has no promoted generation; promote one with sae rules promote"))
     }
 
+    @Test func `a signal in the midst of the start is obeyed`() async throws {
+        for _ in 0..<10 {
+            let daemon = try Daemon(Self.quiet)
+            let status = "/proc/\(daemon.process.processIdentifier)/status"
+            // From the moment at which SIGTERM no longer ends the process by itself.
+            var isHeard = false
+            while !isHeard, daemon.process.isRunning {
+                let lines = try String(contentsOfFile: status, encoding: .utf8).split(separator: "\n")
+                let caught = lines.first { $0.hasPrefix("SigCgt:") }.flatMap { UInt64($0.dropFirst(7).trimmingCharacters(in: .whitespaces), radix: 16) }
+                isHeard = (caught ?? 0) & 1 << UInt64(SIGTERM - 1) != 0
+            }
+            kill(daemon.process.processIdentifier, SIGTERM)
+            #expect(try await daemon.exitStatus() == 0, "\(daemon.errors)")
+            #expect(daemon.errors.contains("drain_begin"), "\(daemon.errors)")
+        }
+    }
+
     @Test func `a second signal does not wait for the grace`() async throws {
         let daemon = try Daemon(["--listen", "", "--http", "", "--unix", "FOLDER/s", "--drain-lame-duck-ms", "60000"])
         _ = try await daemon.notifications(upTo: "READY=1")

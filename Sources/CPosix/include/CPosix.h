@@ -37,6 +37,10 @@ int sae_epoll_watch_edges(int epoll, int descriptor, uint64_t token);
 /// How many there are (0 after `milliseconds` or a signal), or -errno.
 int sae_epoll_wait(int epoll, struct sae_ready *ready, int count, int milliseconds);
 
+/// From now on each of these signals is a byte with its number to be read from the result, a non-blocking descriptor of the
+/// process: none is lost from the return on. Or -errno. The calling thread hears them, whatever it inherited; others may.
+int sae_watch_signals(const int *numbers, int count);
+
 /// Names the calling thread, in at most 15 bytes, as debuggers and `top` show it.
 void sae_name_thread(const char *name);
 

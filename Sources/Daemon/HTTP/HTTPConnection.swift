@@ -60,6 +60,13 @@ final class HTTPConnection: ChannelInboundHandler {
     }
 
     var isIdle: Bool { if case .idle = phase { true } else { false } }
+    /// A request is coming in.
+    var isReading: Bool {
+        switch phase {
+        case .head, .body: true
+        case .idle, .computing, .answering, .closing: false
+        }
+    }
 
     func handlerAdded(context: ChannelHandlerContext) { self.context = context }
     func handlerRemoved(context: ChannelHandlerContext) { self.context = nil }

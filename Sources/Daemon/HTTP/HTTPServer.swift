@@ -109,12 +109,16 @@ final class HTTPConnections: @unchecked Sendable {
     /// Requests that wait for workers, or whose answers are not all sent.
     var busyCount: Int { busy.load(ordering: .acquiring) }
 
-    /// One more; over the bound the one that has been idle for longest goes, which may be the new one.
+    /// One more; over the bound another goes: the one that has been idle for longest, or, where all have begun a request, the
+    /// one whose request has been incomplete for longest.
     func add(_ connection: HTTPConnection) {
         all[ObjectIdentifier(connection)] = connection
         open.store(all.count, ordering: .relaxed)
         guard all.count > Self.maximum else { return }
-        all.values.filter(\.isIdle).min { $0.since < $1.since }?.close(reason: "evicted")
+        let others = all.values.filter { $0 !== connection }
+        let idle = others.filter(\.isIdle)
+        let given = (idle.isEmpty ? others.filter(\.isReading) : idle).min { $0.since < $1.since }
+        (given ?? connection).close(reason: "evicted")
     }
 
     func remove(_ connection: HTTPConnection) {

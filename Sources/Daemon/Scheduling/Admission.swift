@@ -37,6 +37,11 @@ final class Admission: Sendable {
 
     var serviceState: ServiceState { ServiceState(rawValue: state.load(ordering: .acquiring)) ?? .stopped }
     func enter(_ next: ServiceState) { state.store(next.rawValue, ordering: .releasing) }
+    /// Unless a drain has begun already.
+    func beginServing() {
+        _ = state.compareExchange(
+            expected: ServiceState.starting.rawValue, desired: ServiceState.serving.rawValue, ordering: .acquiringAndReleasing)
+    }
 
     /// Bytes now counted against `limits.max_buffer_bytes`.
     var bufferedBytes: Int { buffered.load(ordering: .relaxed) }
