@@ -8,6 +8,7 @@ enum Entry {
     static func main() async {
         // A reader that goes away is an error of write(2), which the command reports or ends with.
         signal(SIGPIPE, SIG_IGN)
+        fillStandardDescriptors()
         var code: Int32 = 0
         do {
             try checkArguments()
@@ -29,6 +30,14 @@ enum Entry {
             }
         }
         exit(code)
+    }
+
+    /// Descriptors 0 to 2 that the caller closed would be given to the next file or socket. What cannot be read or
+    /// written stands there instead; of standard error, what is dropped.
+    private static func fillStandardDescriptors() {
+        for (number, mode) in [(0, O_WRONLY), (1, O_RDONLY), (2, O_WRONLY)] where fcntl(Int32(number), F_GETFD) < 0 {
+            _ = open("/dev/null", mode)
+        }
     }
 
     /// What Swift gives as arguments has U+FFFD where bytes were no UTF-8: another text than was meant.

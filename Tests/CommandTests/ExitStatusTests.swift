@@ -59,6 +59,16 @@ import Testing
         #expect(run.errors.contains("cannot write standard output: No space left on device"), "\(run.errors)")
     }
 
+    @Test func `a closed standard output is exit code 74, and a closed standard error takes no file's place`() throws {
+        let folder = try TemporaryFolder()
+        let model = try TinyModel.write(in: folder)
+        #expect(try Command(shell: "$SAE embed --model \(model) x >&-").status == 74)
+        let run = try Command(shell: "$SAE embed --model \(model) '' --skip-invalid --output \(folder.path("v.npy")) 2>&-")
+        #expect(run.status == 0)
+        let bytes = try Data(contentsOf: URL(fileURLWithPath: folder.path("v.npy")))
+        #expect(bytes.count == 128 && bytes.starts(with: [0x93]))
+    }
+
     @Test func `a reader that goes away is exit code 141 without a word`() throws {
         let folder = try TemporaryFolder()
         // The only reader has gone before the first byte is written.

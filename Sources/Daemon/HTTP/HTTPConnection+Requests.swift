@@ -107,7 +107,7 @@ extension HTTPConnection {
         let configuration = service.configuration
         guard let text = head.headers.first(name: "x-sae-timeout-ms") else { return configuration.defaultTimeout }
         guard let milliseconds = Int(text), 1...Int(Int32.max) ~= milliseconds else {
-            throw HTTPFailure(.badRequest, "X-Sae-Timeout-Ms must be a whole number of milliseconds")
+            throw HTTPFailure(.badRequest, "X-Sae-Timeout-Ms must be a whole number of milliseconds, at least 1")
         }
         return min(.milliseconds(milliseconds), configuration.maximumTimeout)
     }
