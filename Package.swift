@@ -140,6 +140,13 @@ let package = Package(
                 "Rules", "Bytes", "Scoring",
                 "Programs", protobuf,
             ]),
+        .target(
+            name: "FuzzTargets",
+            dependencies: engineRooms + [
+                "SAEEngine", "RuleLibrary", "Wire", "Messages", "Daemon", protobuf, .product(name: "NIOCore", package: "swift-nio"),
+                .product(name: "NIOEmbedded", package: "swift-nio"),
+            ], path: "Tests/Fuzz/Targets"),
+        tests("Fuzz", ["FuzzTargets"]),
         tests("Command", ["Models", "Vectors", "Bytes", "Evaluation", "SAEEngine", "Tokenization"]),
         tests("Project", ["Bytes"]),
     ],
@@ -147,24 +154,13 @@ let package = Package(
     cxxLanguageStandard: .cxx17
 )
 
-// Fuzzing links libFuzzer's own main, so the targets exist only for `scripts/fuzz.sh`.
+// Fuzzing links libFuzzer's own main, so the program exists only for `scripts/fuzz.sh`.
 if Context.environment["FUZZ"] == "1" {
-    func fuzz(_ name: String, _ folder: String, _ dependencies: [Target.Dependency]) -> Target {
-        .executableTarget(name: name, dependencies: dependencies + ["CFuzzDriver"], path: "Tests/Fuzz/\(folder)")
-    }
     package.targets += [
         c("CFuzzDriver", path: "Tests/Fuzz/Driver"),
-        fuzz("fuzz-frames", "Frames", ["Wire", "Messages"]),
-        fuzz("fuzz-models", "ModelFiles", ["SAEEngine"] + engineRooms),
-        fuzz("fuzz-rules", "Rules", ["Rules", "Programs"]),
-        fuzz("fuzz-configuration", "Configuration", ["Daemon"]),
+        .executableTarget(name: "fuzz", dependencies: ["CFuzzDriver", "FuzzTargets"], path: "Tests/Fuzz/Program"),
     ]
-    package.products += [
-        .executable(name: "fuzz-frames", targets: ["fuzz-frames"]),
-        .executable(name: "fuzz-models", targets: ["fuzz-models"]),
-        .executable(name: "fuzz-rules", targets: ["fuzz-rules"]),
-        .executable(name: "fuzz-configuration", targets: ["fuzz-configuration"]),
-    ]
+    package.products.append(.executable(name: "fuzz", targets: ["fuzz"]))
 }
 
 for target in package.targets where target.type != .system && target.cSettings == nil {

@@ -1,5 +1,5 @@
 import Glibc
-import NIOCore
+package import NIOCore
 import NIOHTTP1
 import NIOPosix
 import Synchronization
@@ -34,7 +34,7 @@ final class HTTPServer: Sendable {
             .childChannelInitializer { [weak service] channel in
                 channel.eventLoop.makeCompletedFuture {
                     guard let service else { return channel.close(promise: nil) }
-                    try Self.configure(channel, service, connections)
+                    try service.serveHTTP(on: channel, connections)
                 }
             }
         do {
@@ -68,20 +68,25 @@ final class HTTPServer: Sendable {
         try? channel.close().wait()
         try? group.syncShutdownGracefully()
     }
+}
 
-    private static func configure(_ channel: any Channel, _ service: Service, _ connections: HTTPConnections) throws {
-        let connection = HTTPConnection(service, connections)
+extension Service {
+    /// Makes a new channel a connection of the HTTP port, apart from the port; on the channel's event loop.
+    package func serveHTTP(on channel: any Channel) throws { try serveHTTP(on: channel, HTTPConnections()) }
+
+    func serveHTTP(on channel: any Channel, _ connections: HTTPConnections) throws {
+        let connection = HTTPConnection(self, connections)
         var limits = NIOHTTPDecoderLimitConfiguration()
         limits.maxHeaderFieldSize = HTTPConnection.maximumHeadBytes
         limits.maxHeaderListSize = HTTPConnection.maximumHeadBytes
         limits.maxHeaderFieldCount = HTTPConnection.maximumFieldCount
         let pipeline = channel.pipeline.syncOperations
-        let serving = service.serving
+        let serving = serving
         if let encryption = serving.encryption {
             let timeout = serving.configuration.handshakeTimeout
-            let encrypting = try HTTPEncryption(encryption, timeout: timeout) { [weak connection, weak service] error in
-                guard let connection, let service else { return }
-                service.encryptionFailed(connection.id, peer: "http", error)
+            let encrypting = try HTTPEncryption(encryption, timeout: timeout) { [weak self, weak connection] error in
+                guard let self, let connection else { return }
+                encryptionFailed(connection.id, peer: "http", error)
                 connection.close(reason: "tls")
             }
             try pipeline.addHandler(encrypting)

@@ -1,4 +1,3 @@
-import CFuzzDriver
 import Messages
 import Wire
 
@@ -6,27 +5,17 @@ import Wire
 ///
 /// The first byte of an input chooses the cut: 0 gives all bytes at once, n gives n at a time. Whatever they are,
 /// the same frames come out for every cut, and no more is held than has arrived.
-@main
-enum FrameFuzzer {
-    static func main() {
-        var count = CommandLine.argc
-        var arguments: UnsafeMutablePointer<UnsafeMutablePointer<CChar>?>? = CommandLine.unsafeArgv
-        _ = LLVMFuzzerRunDriver(&count, &arguments, testOneInput)
-    }
-}
-
-@_cdecl("LLVMFuzzerTestOneInput")
-func testOneInput(_ bytes: UnsafePointer<UInt8>?, _ size: Int) -> Int32 {
-    guard let bytes, size > 1 else { return 0 }
+package func fuzzFrames(_ bytes: UnsafeRawBufferPointer) {
+    let size = bytes.count
+    guard size > 1 else { return }
     let step = bytes[0] == 0 ? size - 1 : Int(bytes[0])
-    let input = UnsafeRawBufferPointer(start: bytes + 1, count: size - 1)
+    let input = UnsafeRawBufferPointer(rebasing: bytes[1...])
     let whole = frames(in: input, step: input.count)
     precondition(whole == frames(in: input, step: step), "another cut gives other frames")
     for greets in [false, true] {
         drive(input, step: step, role: .server, greets: greets)
         drive(input, step: step, role: .client, greets: greets)
     }
-    return 0
 }
 
 /// What a decoder says of the input, given `step` bytes at a time.

@@ -1,19 +1,5 @@
-import CFuzzDriver
 import Daemon
 import Glibc
-
-/// Settings from strangers. The first byte of an input chooses where the rest stands: 0 in the file, 1 in the environment (a
-/// line is NAME=VALUE), 2 among the flags (a line is an argument).
-///
-/// What is accepted comes back equal when its listing is read as a file; what is not gives an error with words.
-@main
-enum ConfigurationFuzzer {
-    static func main() {
-        var count = CommandLine.argc
-        var arguments: UnsafeMutablePointer<UnsafeMutablePointer<CChar>?>? = CommandLine.unsafeArgv
-        _ = LLVMFuzzerRunDriver(&count, &arguments, testOneInput)
-    }
-}
 
 private let path = "/tmp/sae-fuzz-configuration-\(getpid()).toml"
 
@@ -23,10 +9,13 @@ private func write(_ bytes: [UInt8]) {
     fclose(file)
 }
 
-@_cdecl("LLVMFuzzerTestOneInput")
-func testOneInput(_ bytes: UnsafePointer<UInt8>?, _ size: Int) -> Int32 {
-    guard let bytes, size > 0 else { return 0 }
-    let input = Array(UnsafeBufferPointer(start: bytes + 1, count: size - 1))
+/// Settings from strangers. The first byte of an input chooses where the rest stands: 0 in the file, 1 in the environment (a
+/// line is NAME=VALUE), 2 among the flags (a line is an argument).
+///
+/// What is accepted comes back equal when its listing is read as a file; what is not gives an error with words.
+package func fuzzConfiguration(_ bytes: UnsafeRawBufferPointer) {
+    guard !bytes.isEmpty else { return }
+    let input = Array(bytes.dropFirst())
     let lines = String(decoding: input, as: UTF8.self).split(separator: "\n", omittingEmptySubsequences: false).map(String.init)
     var arguments = ["--config", path]
     var environment: [String: String] = [:]
@@ -38,7 +27,7 @@ func testOneInput(_ bytes: UnsafePointer<UInt8>?, _ size: Int) -> Int32 {
         }
     } else if bytes[0] % 3 == 2 {
         // Another file would be one that is not ours.
-        guard !lines.contains(where: { $0.hasPrefix("--config") }) else { return 0 }
+        guard !lines.contains(where: { $0.hasPrefix("--config") }) else { return }
         arguments += lines
     }
     do throws(ConfigurationError) {
@@ -54,5 +43,4 @@ func testOneInput(_ bytes: UnsafePointer<UInt8>?, _ size: Int) -> Int32 {
         precondition(!error.summary.isEmpty, "an error without words")
     }
     unlink(path)
-    return 0
 }

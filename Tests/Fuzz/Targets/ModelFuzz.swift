@@ -1,5 +1,4 @@
 import Bytes
-import CFuzzDriver
 import Glibc
 import Models
 import Programs
@@ -8,20 +7,8 @@ import SAEEngine
 import Tokenization
 import Vectors
 
-/// Mutated model files: every four bytes of an input are a place (three bytes, modulo the size) and the byte to put
-/// there. An odd first byte makes the checksums right again, so that mutations reach the contents; the
-/// SentencePiece model's stays wrong then, because the library does not promise to survive a foreign one.
-@main
-enum ModelFileFuzzer {
-    static func main() {
-        var count = CommandLine.argc
-        var arguments: UnsafeMutablePointer<UnsafeMutablePointer<CChar>?>? = CommandLine.unsafeArgv
-        _ = LLVMFuzzerRunDriver(&count, &arguments, testOneInput)
-    }
-}
-
 /// A whole model of sixteen dimensions.
-private let original: [UInt8] = {
+let smallModel: [UInt8] = {
     do {
         let text = "the quick brown fox jumps over the lazy dog while a small river runs past the old stone bridge"
         let words = text.split(separator: " ").map(String.init)
@@ -53,16 +40,19 @@ private let original: [UInt8] = {
 
 private let path = "/tmp/sae-fuzz-model-\(getpid()).sae"
 
-@_cdecl("LLVMFuzzerTestOneInput")
-func testOneInput(_ bytes: UnsafePointer<UInt8>?, _ size: Int) -> Int32 {
-    guard let bytes, size >= 5 else { return 0 }
-    var file = original
+/// Mutated model files: every four bytes of an input are a place (three bytes, modulo the size) and the byte to put
+/// there. An odd first byte makes the checksums right again, so that mutations reach the contents; the
+/// SentencePiece model's stays wrong then, because the library does not promise to survive a foreign one.
+package func fuzzModels(_ bytes: UnsafeRawBufferPointer) {
+    let size = bytes.count
+    guard size >= 5 else { return }
+    var file = smallModel
     for at in stride(from: 1, through: size - 4, by: 4) {
         let place = Int(bytes[at]) | Int(bytes[at + 1]) << 8 | Int(bytes[at + 2]) << 16
         file[place % file.count] = bytes[at + 3]
     }
     if bytes[0] & 1 == 1 { repair(&file) }
-    guard let descriptor = fopen(path, "wb") else { return 0 }
+    guard let descriptor = fopen(path, "wb") else { preconditionFailure("cannot write \(path)") }
     fwrite(file, 1, file.count, descriptor)
     fclose(descriptor)
     do throws(ModelError) {
@@ -70,7 +60,6 @@ func testOneInput(_ bytes: UnsafePointer<UInt8>?, _ size: Int) -> Int32 {
         _ = engine.embed(TextBatch(["the river runs past", "é"]), threads: 1)
     } catch { precondition(!error.summary.isEmpty) }
     unlink(path)
-    return 0
 }
 
 /// Makes the checksums of header, table and every section but `pieces` right for what stands there.
