@@ -15,20 +15,33 @@ package enum ResourceLocator {
     /// Where model `name` may lie, best first: `deploy/models` of the checkout that holds the executable (each
     /// folder above it that has a `Package.swift`), `share/sae/models` beside its `bin`, then /usr/local and /usr.
     package static func modelCandidates(_ name: String = defaultModelName, executable: String?) -> [String] {
+        candidates(checkout: "deploy/models/\(name)", installed: "models/\(name)", executable: executable)
+    }
+
+    /// A script for teachers: of `scripts/teacher` in a checkout, of `share/sae/teacher` in an installed tree.
+    package static func teacherScript(
+        _ name: String, executable: String? = executablePath
+    ) throws(FileError) -> String {
+        try first(
+            of: candidates(checkout: "scripts/teacher/\(name)", installed: "teacher/\(name)", executable: executable),
+            what: name)
+    }
+
+    private static func candidates(checkout: String, installed name: String, executable: String?) -> [String] {
         var checkouts: [String] = []
         var installed: [String] = []
         if let executable {
             var folder = parent(executable)
-            installed.append("\(parent(folder))/share/sae/models/\(name)")
+            installed.append("\(parent(folder))/share/sae/\(name)")
             while folder != "/" {
                 if access("\(folder)/Package.swift", R_OK) == 0 {
-                    checkouts.append("\(folder)/deploy/models/\(name)")
+                    checkouts.append("\(folder)/\(checkout)")
                 }
                 folder = parent(folder)
             }
         }
         return checkouts + installed + [
-            "/usr/local/share/sae/models/\(name)", "/usr/share/sae/models/\(name)",
+            "/usr/local/share/sae/\(name)", "/usr/share/sae/\(name)",
         ]
     }
 
@@ -36,10 +49,12 @@ package enum ResourceLocator {
     package static func model(
         _ name: String = defaultModelName, executable: String? = executablePath
     ) throws(FileError) -> String {
-        let candidates = modelCandidates(name, executable: executable)
+        try first(of: modelCandidates(name, executable: executable), what: "the default model")
+    }
+
+    private static func first(of candidates: [String], what: String) throws(FileError) -> String {
         if let found = candidates.first(where: { access($0, R_OK) == 0 }) { return found }
-        throw .system(
-            operation: "find the default model, for instance as", path: candidates[0], errno: ENOENT)
+        throw .system(operation: "find \(what), for instance as", path: candidates[0], errno: ENOENT)
     }
 
     /// The folder of an absolute path; of `/` it is `/`.

@@ -30,6 +30,9 @@ package struct FittingOptions: Sendable, Equatable {
     package var roundedEpochCount = 1
     /// Of ten thousand texts of the first file so many are kept aside.
     package var heldOutShare = 100
+    /// Of ten thousand texts of every file so many are kept from the fit and from every choice: `TestTexts`, for a look at the
+    /// end.
+    package var testShare = 0
     package var seed: UInt64 = 1
     /// Threads to compute on. They do not change the result.
     package var threadCount = 2
@@ -46,6 +49,7 @@ package struct FittingOptions: Sendable, Equatable {
             + "temperature \(lowestTemperature) to \(highestTemperature), shipped \(temperature), "
             + "beta1 \(beta1), beta2 \(beta2), similarity weight \(similarityWeight), "
             + "group \(groupCount), start frequency \(startFrequency), held out \(heldOutShare), seed \(seed)"
+            + (testShare > 0 ? ", kept for the end \(testShare)" : "")
     }
 
     package static func validate(vocabularyCount: Int) throws(FittingError) {
@@ -63,6 +67,7 @@ package struct FittingOptions: Sendable, Equatable {
         guard (1...10_000).contains(epochCount) else { throw .options("1 to 10,000 epochs are possible") }
         try Self.validate(vocabularyCount: vocabularyCount)
         guard (1...1_000).contains(heldOutShare) else { throw .options("1 to 1,000 of ten thousand can be held out") }
+        guard (0...5_000).contains(testShare) else { throw .options("0 to 5,000 of ten thousand can be kept for the end") }
         guard (1...64).contains(threadCount) else { throw .options("1 to 64 threads are possible") }
         guard lowestTemperature >= 0.25, highestTemperature <= 16, lowestTemperature <= highestTemperature,
             (0.25...16).contains(temperature)
@@ -96,7 +101,22 @@ extension FittingOptions {
     /// Whether a fit keeps a line of its first pair aside: `heldOutShare` of 10,000 lines, by the CRC-32 of their bytes (the
     /// rule of scripts/teacher/perturb.py).
     package func holdsOut(_ line: Int, of lines: TextLines) -> Bool {
+        share(line, of: lines) < heldOutShare
+    }
+
+    /// Whether a line is kept for the end. None of these is held out, and equal lines are all kept or none is.
+    package func keepsForTheEnd(_ line: Int, of lines: TextLines) -> Bool {
+        share(line, of: lines) >= 10_000 - testShare
+    }
+
+    /// What becomes of a line of a file that is fitted.
+    func use(of line: Int, of lines: TextLines, isFirstFile: Bool) -> TrainingTexts.Use {
+        if keepsForTheEnd(line, of: lines) { return .keep }
+        return isFirstFile && holdsOut(line, of: lines) ? .holdOut : .fit
+    }
+
+    private func share(_ line: Int, of lines: TextLines) -> Int {
         let value = lines.bytes[lines.range(line)].withUnsafeBytes { crc32($0, seed: UInt32(truncatingIfNeeded: seed)) }
-        return Int(value % 10_000) < heldOutShare
+        return Int(value % 10_000)
     }
 }

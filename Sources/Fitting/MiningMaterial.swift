@@ -46,7 +46,7 @@ package struct MiningMaterial: Sendable {
                     threadCount: options.threadCount),
                 targets: try unitRows(array, basis: isWide ? projection : nil, threadCount: options.threadCount)
             ) { line in
-                number == 0 && options.holdsOut(line, of: lines) ? .holdOut : .fit
+                options.use(of: line, of: lines, isFirstFile: number == 0)
             }
             for line in 0..<lines.count { batch.append(utf8: lines[line]) }
         }

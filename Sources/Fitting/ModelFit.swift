@@ -14,6 +14,8 @@ package struct ModelFit {
         package var pairs: [TeacherPair]
         /// `.npy`, teacher's dimensions × model's: a projection instead of the principal axes of the first pair.
         package var basis: String?
+        /// `basis` need not be the one that `parent` was fitted with.
+        package var acceptsOtherBasis = false
         /// A serialised SentencePiece model instead of one trained on the texts.
         package var pieces: String?
         /// `.npy`, a row a piece: the teacher's vectors of the pieces alone, where the lexicon starts.
@@ -240,7 +242,7 @@ extension ModelFit {
         if let path = inputs.basis {
             let basis = try projectionMatrix(path, columnCount: size)
             let wanted = inputs.parent?.provenance.first { $0.key == "basis-sha256" }?.value
-            guard wanted == nil || wanted == digest(of: basis) else { throw .otherBasis(path: path) }
+            guard inputs.acceptsOtherBasis || wanted == nil || wanted == digest(of: basis) else { throw .otherBasis(path: path) }
             return basis
         }
         let width = arrays[0].columnCount
@@ -257,7 +259,7 @@ extension ModelFit {
         var moment = SecondMoment(dimensions: width)
         var block: [Float] = []
         for row in 0..<arrays[0].rowCount {
-            if !options.holdsOut(row, of: first) { block.append(contentsOf: rows[row * width..<(row + 1) * width]) }
+            if options.use(of: row, of: first, isFirstFile: true) == .fit { block.append(contentsOf: rows[row * width..<(row + 1) * width]) }
             if block.count >= 4_096 * width || row == arrays[0].rowCount - 1 {
                 moment.add(block)
                 block.removeAll(keepingCapacity: true)
@@ -285,7 +287,7 @@ extension ModelFit {
             let targets = try unitRows(array, basis: isWide ? basis : nil, threadCount: options.threadCount)
             texts.append(pieces: pieces, targets: targets) {
                 if number >= inputs.pairs.count { return .contrast }
-                return number == 0 && options.holdsOut($0, of: lines[0]) ? .holdOut : .fit
+                return options.use(of: $0, of: lines[number], isFirstFile: number == 0)
             }
         }
         return texts

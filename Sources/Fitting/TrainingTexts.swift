@@ -16,14 +16,14 @@ package struct TrainingTexts: Sendable {
     /// count × dimensions; times the text's scale a unit vector.
     package private(set) var targets: [Int8] = []
     package private(set) var targetScales: [Float] = []
-    /// Texts kept aside, ascending, and texts to fit, ascending. A text without a piece is in neither.
+    /// Texts kept aside, ascending, and texts to fit, ascending. A text without a piece, or kept for the end, is in neither.
     package private(set) var heldOut: [UInt32] = []
     package private(set) var fitted: [UInt32] = []
     /// Changed copies of held-out texts, kept aside like them.
     package private(set) var contrasts: [UInt32] = []
 
     /// What becomes of a text.
-    package enum Use: Sendable { case fit, holdOut, contrast }
+    package enum Use: Sendable { case fit, holdOut, contrast, keep }
 
     package init(dimensions: Int) { self.dimensions = dimensions }
 
@@ -49,6 +49,7 @@ package struct TrainingTexts: Sendable {
             case .fit: fitted.append(number)
             case .holdOut: heldOut.append(number)
             case .contrast: contrasts.append(number)
+            case .keep: break
             }
         }
     }

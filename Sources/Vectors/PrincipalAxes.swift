@@ -66,3 +66,30 @@ package struct PrincipalAxes: Sendable, Equatable {
     /// Σ of the kept energies over Σ of all, 0 … 1.
     package let energyShare: Double
 }
+
+extension Matrix {
+    /// Of all square matrices that turn and mirror without stretching, the one Q with the largest Σ q · self: with
+    /// `self` = Aᵀ B the Q for which A · Q comes nearest to B (Schönemann 1966). Nil when a value is not finite.
+    package func nearestRotation() -> Matrix? {
+        precondition(rowCount == columnCount && rowCount > 0)
+        _ = singleThreadedBLAS
+        guard values.allSatisfy(\.isFinite) else { return nil }
+        let count = rowCount
+        var a = values.map(Double.init)
+        var strengths = [Double](repeating: 0, count: count)
+        var (left, right) = ([Double](repeating: 0, count: count * count), [Double](repeating: 0, count: count * count))
+        var work = [Double](repeating: 0, count: 4 * count * count + 7 * count)
+        var integers = [Int32](repeating: 0, count: 8 * count)
+        var (size, workSize, status) = (Int32(count), Int32(work.count), Int32(0))
+        let leading = size
+        dgesdd_(
+            "A", &size, [leading], &a, [leading], &strengths, &left, [leading], &right, [leading], &work, &workSize, &integers,
+            &status)
+        guard status == 0 else { return nil }
+        // LAPACK read the transpose, Mᵀ = L S R, so that M = Rᵀ S Lᵀ and Q = Rᵀ Lᵀ. Its columns lie one behind the other:
+        // read by rows, `left` is Lᵀ and `right` is Rᵀ.
+        let first = Matrix(rowCount: count, columnCount: count, values: right.map { Float($0) })
+        let second = Matrix(rowCount: count, columnCount: count, values: left.map { Float($0) })
+        return first.multiplied(by: second)
+    }
+}

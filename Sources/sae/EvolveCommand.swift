@@ -114,8 +114,8 @@ struct EvolveCommand: ParsableCommand {
         let material = try MiningMaterial(
             [TeacherPair(texts: texts, vectors: vectors)], basis: basis, engine: Engine(model: base), options: fitting)
         let search = RuleSearch(
-            base, path: try model.model ?? ResourceLocator.model(), material: material, corpus: try digest(of: texts),
-            teacher: try digest(of: vectors), fitting: fitting, options: options,
+            base, path: try model.model ?? ResourceLocator.model(), material: material, corpus: try Digest(ofFile: texts),
+            teacher: try Digest(ofFile: vectors), fitting: fitting, options: options,
             checkpoint: checkpoint ?? place.library + ".search", observe: Self.show)
         let result = try search.run(in: &library, resumes: resume, now: wallClockMilliseconds)
         if promote { try library.promote(result.best.digest, milliseconds: wallClockMilliseconds()) }
@@ -139,12 +139,7 @@ struct EvolveCommand: ParsableCommand {
         return options
     }
 
-    private func digest(of path: String) throws -> Digest {
-        let file = try MappedFile(path)
-        return withExtendedLifetime(file) { Digest(SHA256.digest(of: file.bytes)) }
-    }
-
-    private static func show(_ event: RuleSearch.Event) {
+    static func show(_ event: RuleSearch.Event) {
         switch event {
         case .stage(let text): Terminal.printNote(text)
         case .round(let round, let count, let seconds):
@@ -162,3 +157,11 @@ struct EvolveCommand: ParsableCommand {
 }
 
 extension SearchOptions.Method: ExpressibleByArgument {}
+
+extension Digest {
+    /// SHA-256 of a file's bytes.
+    init(ofFile path: String) throws {
+        let file = try MappedFile(path)
+        self = withExtendedLifetime(file) { Digest(SHA256.digest(of: file.bytes)) }
+    }
+}

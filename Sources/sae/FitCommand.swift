@@ -273,7 +273,7 @@ func checkWritable(_ path: String) throws {
 private func byDefault(_ value: some CustomStringConvertible) -> String { "(default: \(value), or what --from has)" }
 
 /// Shows the events of a fit, with a bar an epoch.
-private final class FitProgress {
+final class FitProgress {
     private let epochCount: Int
     private var epoch = -1
     private var bar: ProgressBar?

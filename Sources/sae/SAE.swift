@@ -27,6 +27,7 @@ struct SAE: AsyncParsableCommand {
             FitCommand.self,
             TeacherCommand.self,
             EvolveCommand.self,
+            AdaptCommand.self,
             EvalCommand.self,
             BenchCommand.self,
             ModelCommand.self,

@@ -83,6 +83,16 @@ package enum TinyModel {
         return contents
     }
 
+    /// The model with the two of its rules whose bids do not look at the context: one that a fit can go on from.
+    package static func contentsWithPlainRules() throws -> ModelContents {
+        var contents = contents
+        contents.phrases = try RuleSet(
+            vocabularyCount: phrases.vocabularyCount, phraseCount: phrases.phraseCount,
+            rules: phrases.rules.prefix(2).map { Rule($0.pattern, $0.edit, phrase: $0.phrase, worth: $0.worth) })
+        try Engine.recordSelfTest("The cat watches the river.", in: &contents)
+        return contents
+    }
+
     /// The model, opened from a file of its own.
     package static func open() throws -> Model {
         let folder = try TemporaryFolder()

@@ -42,6 +42,23 @@ import Vectors
         #expect(abs(energies.reduce(0, +) / total - axes.energyShare) < 1e-5)
     }
 
+    @Test func `the nearest rotation of turned rows is the turn, mirrored or not`() throws {
+        var random = CounterRandom(17)
+        func numbers(_ rows: Int, _ columns: Int) -> Matrix {
+            Matrix(rowCount: rows, columnCount: columns, values: (0..<rows * columns).map { _ in random.unitFloat() - 0.5 })
+        }
+        for size in [1, 2, 7, 32] {
+            var moment = SecondMoment(dimensions: size)
+            moment.add(numbers(3 * size, size).values)
+            var turn = try #require(moment.principalAxes(count: size)).basis
+            for row in 0..<size { turn[row, 0] = -turn[row, 0] }
+            let rows = numbers(5 * size, size)
+            let found = try #require(rows.transposed().multiplied(by: rows.multiplied(by: turn)).nearestRotation())
+            for (a, b) in zip(found.values, turn.values) { #expect(abs(a - b) < 1e-4) }
+        }
+        #expect(Matrix(rowCount: 1, columnCount: 1, values: [.nan]).nearestRotation() == nil)
+    }
+
     @Test func `values that are not finite give no axes`() {
         var moment = SecondMoment(dimensions: 2)
         moment.add([.nan, 1])
