@@ -11,7 +11,7 @@ case "${1:-}" in
     -h|--help) usage; exit 0 ;;
     *) die "unknown argument $1 (see --help)" ;;
 esac
-install_packages python3 python3-venv curl
+install_packages python3 python3-venv curl openssl
 sae=.build/release/sae
 [ -x "$sae" ] || die "no $sae: run 'swift build -c release --product sae' first"
 

@@ -27,7 +27,7 @@ check() {
     fi
 }
 
-install_packages "${build_packages[@]}" protobuf-compiler pocl-opencl-icd shellcheck systemd python3 groff-base
+install_packages "${build_packages[@]}" protobuf-compiler pocl-opencl-icd shellcheck systemd python3 groff-base openssl
 need_swift
 
 units_are_valid() {

@@ -23,6 +23,10 @@ static inline int sae_ssl_name_server(SSL *session, const char *name) {
     return SSL_set_tlsext_host_name(session, name) == 1;
 }
 
+static inline void sae_x509_free_all(STACK_OF(X509) *certificates) {
+    sk_X509_pop_free(certificates, X509_free);
+}
+
 // A BIO has nothing to read for now.
 static inline void sae_bio_is_empty(BIO *bio) {
     BIO_set_retry_read(bio);

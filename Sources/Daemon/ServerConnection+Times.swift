@@ -20,7 +20,7 @@ extension ServerConnection {
             checkStall(now)
         }
         if closeReason == nil {
-            keepAlive(now)
+            keepAlive(now, limits)
             tellJobs()
         }
         settle()
@@ -79,11 +79,11 @@ extension ServerConnection {
         socket.close(resets: true)
     }
 
-    private func keepAlive(_ now: UInt64) {
+    private func keepAlive(_ now: UInt64, _ limits: Configuration) {
         guard !inputEnded, !isHeldBack else { return }
         if let pinged {
-            if now >= pinged + 20_000_000_000 { close(.unavailable, reason: "keep_alive") }
-        } else if state.isOpen, now >= socket.lastReceived + 60_000_000_000 {
+            if now >= pinged + limits.keepAliveTimeout.nanoseconds { close(.unavailable, reason: "keep_alive") }
+        } else if state.isOpen, now >= socket.lastReceived + limits.keepAlive.nanoseconds {
             pinged = now
             socket.enqueue(SendBuffer(ConnectionState.encodedPing(now, withCRC: state.usesCRC)))
         }

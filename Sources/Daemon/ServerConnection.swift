@@ -18,6 +18,7 @@ final class ServerConnection: RequestOwner, @unchecked Sendable {
     unowned let service: Service
     let lane: Lane
     let socket: Connection
+    let session: EncryptedSession?
     var state: ConnectionState
     let queue = RequestQueue()
     /// The unary calls that workers compute, by stream; those that the service answers; and the streaming ones.
@@ -59,6 +60,7 @@ final class ServerConnection: RequestOwner, @unchecked Sendable {
         uid = transport == .unix ? Access.uid(of: socket.number) : nil
         self.lane = lane
         self.service = service
+        self.session = session
         self.socket = Connection(socket, on: lane.ioQueue, encryption: session)
         let hello = service.hello(connection: id)
         state = ConnectionState(role: .server, limits: service.wireLimits, hello: hello)
@@ -201,9 +203,12 @@ final class ServerConnection: RequestOwner, @unchecked Sendable {
         }
     }
 
-    /// After a reload: who is here by a token that is no more must come again.
-    func checkAccess() {
-        if closeReason == nil, !service.serving.access.stillAdmits(peer) { close(.unauthenticated, reason: "unauthenticated") }
+    /// After a reload: who is here by a token that is no more, or by a certificate of authorities that were replaced
+    /// (`encryption`: those that are new), must come again.
+    func checkAccess(_ encryption: EncryptionContext?) {
+        guard closeReason == nil else { return }
+        let isTrusted = encryption.map { session?.isTrusted(by: $0) ?? true } ?? true
+        if !isTrusted || !service.serving.access.stillAdmits(peer) { close(.unauthenticated, reason: "unauthenticated") }
     }
 
     /// Resets the connection, to have back what it holds.

@@ -109,12 +109,13 @@ extension Service {
         let generation = isSame ? before.generation : Generation(engine, number: before.generation.number + 1)
         current.replace(
             with: Serving(next, access, encryption, generation, workerCount: before.workerCount, started: before.started))
+        let others = encryption.flatMap { $0.authorities.isEmpty || $0.authorities == before.encryption?.authorities ? nil : $0 }
         scheduler.setLimits(Scheduler.Limits(next))
         log.setLevel(named: next.logLevel)
         for lane in lanes {
             lane.ioQueue.async { 
                 lane.forEach {
-                    $0.checkAccess()
+                    $0.checkAccess(others)
                     $0.generationChanged(to: generation)
                 }
              }

@@ -171,7 +171,8 @@ package final class Service: Sendable {
         guard !endpoints.isEmpty else { throw ConfigurationError.noListener }
         if let http = activated.http { try configuration.checkExposure(ofActivated: http) }
         if let http = try HTTPServer(configuration, activated: activated.http, service: self) {
-            log.write(.listen, [.endpoint: "http://\(http.endpoint.description.dropFirst("tcp://".count))"])
+            let scheme = serving.encryption == nil ? "http" : "https"
+            log.write(.listen, [.endpoint: "\(scheme)://\(http.endpoint.description.dropFirst("tcp://".count))"])
             operations.withLock { $0 = http }
         }
     }
@@ -183,7 +184,8 @@ package final class Service: Sendable {
             guard let self else { return _ = Glibc.close(descriptor) }
             self.accept(descriptor, isUnix ? .unix : .tcp)
         }
-        log.write(.listen, [.endpoint: listener.endpoint.description])
+        let isEncrypted = serving.encryption != nil
+        log.write(.listen, [.endpoint: (isEncrypted ? listener.endpoint.encrypted : listener.endpoint).description])
         listeners.withLock { $0.append(listener) }
     }
 

@@ -118,6 +118,21 @@ package final class EncryptedSession {
         ERR_clear_error()
     }
 
+    /// Whether a server of `context`, which asks for certificates, would take the one that this client has shown.
+    package func isTrusted(by context: EncryptionContext) -> Bool {
+        guard let certificate = SSL_get1_peer_certificate(session) else { return false }
+        defer { X509_free(certificate) }
+        ERR_clear_error()
+        guard let check = X509_STORE_CTX_new() else { return false }
+        defer { X509_STORE_CTX_free(check) }
+        let store = SSL_CTX_get_cert_store(context.context)
+        guard X509_STORE_CTX_init(check, store, certificate, SSL_get_peer_cert_chain(session)) == 1,
+            X509_STORE_CTX_set_default(check, "ssl_client") == 1
+        else { return false }
+        defer { ERR_clear_error() }
+        return X509_verify_cert(check) == 1
+    }
+
     private func shakeHands() throws(EncryptionError) {
         ERR_clear_error()
         let result = SSL_do_handshake(session)

@@ -12,6 +12,9 @@ package final class EncryptionContext: @unchecked Sendable {
     let isServer: Bool
     /// Seconds since 1970 until which our own certificate is valid; nil without one.
     package let expiry: Int?
+    /// SHA-256 of the authorities' certificates, of which one must vouch for the other side; a server that asks for none
+    /// has none.
+    package let authorities: Set<[UInt8]>
 
     /// A server's side.
     ///
@@ -26,12 +29,16 @@ package final class EncryptionContext: @unchecked Sendable {
         expiry = try Self.identify(context, certificate, key)
         SSL_CTX_set_num_tickets(context, 0)
         SSL_CTX_set_alpn_select_cb(context, Self.selectProtocol, nil)
-        guard !clientAuthorities.isEmpty else { return }
+        guard !clientAuthorities.isEmpty else {
+            authorities = []
+            return
+        }
         ERR_clear_error()
         guard SSL_CTX_load_verify_locations(context, clientAuthorities, nil) == 1,
             let names = SSL_load_client_CA_file(clientAuthorities)
         else { throw .unusable(path: clientAuthorities, purpose: "the authorities of clients", reason: lastReason()) }
         SSL_CTX_set_client_CA_list(context, names)
+        authorities = Self.digests(of: context)
         SSL_CTX_set_verify(context, SSL_VERIFY_PEER | SSL_VERIFY_FAIL_IF_NO_PEER_CERT, nil)
     }
 
@@ -52,6 +59,7 @@ package final class EncryptionContext: @unchecked Sendable {
         guard isTrusting else {
             throw .unusable(path: authorities, purpose: "the authorities of servers", reason: lastReason())
         }
+        self.authorities = Self.digests(of: context)
         SSL_CTX_set_verify(context, SSL_VERIFY_PEER, nil)
     }
 
@@ -89,6 +97,18 @@ package final class EncryptionContext: @unchecked Sendable {
         var end = tm()
         guard let own = SSL_CTX_get0_certificate(context), ASN1_TIME_to_tm(X509_get0_notAfter(own), &end) == 1 else { return nil }
         return timegm(&end)
+    }
+
+    private static func digests(of context: OpaquePointer) -> Set<[UInt8]> {
+        guard let all = X509_STORE_get1_all_certs(SSL_CTX_get_cert_store(context)) else { return [] }
+        defer { sae_x509_free_all(all) }
+        return Set((0..<max(0, OPENSSL_sk_num(all))).compactMap { index in
+            var digest = [UInt8](repeating: 0, count: 32)
+            guard let certificate = OPENSSL_sk_value(all, index),
+                X509_digest(OpaquePointer(certificate), EVP_sha256(), &digest, nil) == 1
+            else { return nil }
+            return digest
+        })
     }
 
     /// ALPN: the protocol of the session, if the client names any at all.

@@ -41,8 +41,8 @@ class Daemon:
             self.kill()
             raise AssertionError(f"the daemon was not ready: {self.log[-3:]}")
         places = [event["endpoint"] for event in self.log if event.get("event") == "listen"]
-        self.tcp = next(place for place in places if place.startswith("tcp:"))
-        self.http = next(place for place in places if place.startswith("http:"))
+        self.tcp = next(place for place in places if place.startswith(("tcp:", "tls:")))
+        self.http = next(place for place in places if place.startswith(("http:", "https:")))
 
     def _read(self):
         for line in self.process.stderr:

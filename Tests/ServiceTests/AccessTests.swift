@@ -206,6 +206,12 @@ import Wire
                 var trusting = configuration
                 trusting.allowsPlaintext = true
                 #expect(throws: Never.self) { try trusting.validate() }
+                configuration.tlsCertificate = "/certificate"
+                configuration.tlsKey = "/key"
+                #expect(throws: Never.self) { try configuration.validate() }
+                configuration.tokensFile = ""
+                #expect("\(error(configuration))".contains("auth.tokens_file"))
+                (configuration.tlsCertificate, configuration.tlsKey) = ("", "")
             }
         }
     }

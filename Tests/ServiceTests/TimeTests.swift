@@ -55,6 +55,26 @@ import Wire
         #expect(try await peer.words() == "message")
     }
 
+    @Test func `a silent client is asked whether it is there, and goes when it does not say so`() async throws {
+        let fixture = try ServiceFixture {
+            $0.keepAlive = .milliseconds(150)
+            $0.keepAliveTimeout = .milliseconds(1_500)
+        }
+        try await fixture.beside {
+            let (alive, dead) = (try await RawPeer.greeted(fixture.tcpEndpoint), try await RawPeer.greeted(fixture.tcpEndpoint))
+            var answered = 0
+            while fixture.metric("sae_connections_closed_total{reason=\"keep_alive\"}") == 0 {
+                let ping = try #require(try await alive.frame())
+                #expect(words(ping) == "PING" && ping.attachment.count == 8)
+                try await alive.send(frame(.ping, flags: .acknowledgement, attachment: ping.attachment))
+                answered += 1
+            }
+            #expect(answered > 2)
+            #expect(try await dead.words(3) == ["PING", "GOAWAY UNAVAILABLE keep_alive", "closed"])
+        }
+        #expect(fixture.metric("sae_connections_closed_total{reason=\"keep_alive\"}") == 1)
+    }
+
     @Test func `an idle connection and an old one are told to go`() async throws {
         for reason in ["idle", "max_age"] {
             let fixture = try ServiceFixture {

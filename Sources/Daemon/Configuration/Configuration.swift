@@ -42,6 +42,8 @@ package struct Configuration: Sendable, Equatable {
     package var handshakeTimeout = Duration.milliseconds(5_000)
     package var frameTimeout = Duration.milliseconds(20_000)
     package var writeStall = Duration.milliseconds(20_000)
+    package var keepAlive = Duration.milliseconds(60_000)
+    package var keepAliveTimeout = Duration.milliseconds(20_000)
     package var idleTimeout = Duration.milliseconds(600_000)
     package var maximumConnectionAge = Duration.milliseconds(3_600_000)
 

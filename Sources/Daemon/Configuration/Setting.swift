@@ -209,6 +209,10 @@ extension Setting {
             "first to last byte of a frame"),
         Setting("limits.write_stall_ms", .milliseconds(\.writeStall, duration), "no output accepted"),
         Setting(
+            "limits.keep_alive_ms", .milliseconds(\.keepAlive, duration), "silence after which a client is asked whether it is there"),
+        Setting(
+            "limits.keep_alive_timeout_ms", .milliseconds(\.keepAliveTimeout, duration), "time in which it must show that it is"),
+        Setting(
             "limits.idle_timeout_ms", .milliseconds(\.idleTimeout, durationOrOff), "no stream open; 0: off"),
         Setting(
             "limits.max_connection_age_ms", .milliseconds(\.maximumConnectionAge, durationOrOff),

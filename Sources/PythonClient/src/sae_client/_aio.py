@@ -12,7 +12,7 @@ from typing import Self
 
 import numpy as np
 
-from ._link import Endpoint
+from ._link import Endpoint, encryption
 from ._pool import Pool
 from ._portions import MALFORMED, Part, Portion, concurrency, part, portions, whole
 from ._types import Embeddings, Encoding, Info, RowError, SAEError, Similarities, TokenizedText
@@ -37,6 +37,11 @@ def token(file: str | os.PathLike[str] | None) -> str:
     return Path(path).read_text(encoding="utf-8").strip() if path else ""
 
 
+def file_name(given: str | os.PathLike[str] | None, name: str) -> str | None:
+    """A file of TLS: as given, or by its variable."""
+    return os.fspath(given) if given is not None else os.environ.get("SAE_CLIENT_TLS_" + name) or None
+
+
 class AsyncClient:
     """A pool of connections to one daemon, for one event loop.
 
@@ -52,11 +57,22 @@ class AsyncClient:
         endpoint: str | None = None,
         *,
         token_file: str | os.PathLike[str] | None = None,
+        tls_ca: str | os.PathLike[str] | None = None,
+        tls_cert: str | os.PathLike[str] | None = None,
+        tls_key: str | os.PathLike[str] | None = None,
         pool: int = 4,
     ) -> None:
-        """`endpoint`: tcp://HOST:PORT or unix:PATH; else SAE_CLIENT_CONNECT, else the daemon's own default."""
-        address = endpoint or os.environ.get("SAE_CLIENT_CONNECT") or DEFAULT_ENDPOINT
-        self._pool = Pool(Endpoint.parse(address), token(token_file), pool)
+        """`endpoint`: tcp://HOST:PORT, tls://HOST:PORT or unix:PATH; else SAE_CLIENT_CONNECT, else the daemon's own default.
+
+        For tls: PEM files of the authorities that may vouch for the daemon (else SAE_CLIENT_TLS_CA, else the system's), and of
+        the certificate to show and its key (else SAE_CLIENT_TLS_CERT and SAE_CLIENT_TLS_KEY, else none).
+        """
+        address = Endpoint.parse(endpoint or os.environ.get("SAE_CLIENT_CONNECT") or DEFAULT_ENDPOINT)
+        context = None
+        if address.is_encrypted:
+            files = (file_name(tls_ca, "CA"), file_name(tls_cert, "CERT"), file_name(tls_key, "KEY"))
+            context = encryption(*files)
+        self._pool = Pool(address, token(token_file), pool, context)
 
     async def __aenter__(self) -> Self:
         return self

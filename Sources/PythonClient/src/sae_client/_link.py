@@ -42,11 +42,12 @@ class Lost(Exception):
 
 @dataclass(frozen=True)
 class Endpoint:
-    """`tcp://HOST:PORT` or `unix:PATH`."""
+    """`tcp://HOST:PORT`, `tls://HOST:PORT` or `unix:PATH`."""
 
     host: str = ""
     port: int = 0
     path: str = ""
+    is_encrypted: bool = False
 
     @staticmethod
     def parse(text: str) -> Endpoint:
@@ -54,11 +55,25 @@ class Endpoint:
             return Endpoint(path=text[5:])
         try:
             parts = urlsplit(text)
-            if parts.scheme == "tcp" and parts.hostname and parts.port and not parts.path.strip("/"):
-                return Endpoint(parts.hostname, parts.port)
+            if parts.scheme in ("tcp", "tls") and parts.hostname and parts.port and not parts.path.strip("/"):
+                return Endpoint(parts.hostname, parts.port, is_encrypted=parts.scheme == "tls")
         except ValueError:
             pass
-        raise ValueError(f"{text!r} is no endpoint: write tcp://HOST:PORT or unix:PATH")
+        raise ValueError(f"{text!r} is no endpoint: write tcp://HOST:PORT, tls://HOST:PORT or unix:PATH")
+
+
+def encryption(ca: str | None, certificate: str | None, key: str | None) -> _ssl.SSLContext:
+    """TLS 1.3 with a daemon that proves its name by an authority in `ca` (None: one that the system trusts)."""
+    context = _ssl.SSLContext(_ssl.PROTOCOL_TLS_CLIENT)
+    context.minimum_version = _ssl.TLSVersion.TLSv1_3
+    context.set_alpn_protocols(["sae/1"])
+    if ca is None:
+        context.load_default_certs()
+    else:
+        context.load_verify_locations(ca)
+    if certificate is not None:
+        context.load_cert_chain(certificate, key)
+    return context
 
 
 class Link(asyncio.Protocol):
@@ -161,7 +176,10 @@ class Link(asyncio.Protocol):
         self._may_write.set()
         if self._timer:
             self._timer.cancel()
-        self._fail(Lost(str(error) if error else "the daemon closed the connection"))
+        if isinstance(error, _ssl.SSLError) and "CERTIFICATE" in (error.reason or ""):
+            self._fail(SAEError(Status.UNAUTHENTICATED, f"the daemon does not take our certificate: {error.reason}"))
+        else:
+            self._fail(Lost(str(error) if error else "the daemon closed the connection"))
 
     def pause_writing(self) -> None:
         self._may_write.clear()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import random
+import ssl
 import time
 
 from ._link import Endpoint, Link, Lost
@@ -40,8 +41,9 @@ def retry_delay(error: SAEError | None, attempt: int) -> float:
 
 
 class Pool:
-    def __init__(self, endpoint: Endpoint, token: str, size: int) -> None:
+    def __init__(self, endpoint: Endpoint, token: str, size: int, encryption: ssl.SSLContext | None = None) -> None:
         self._endpoint = endpoint
+        self._encryption = encryption
         self._token = token
         self._size = size
         self._links: list[Link] = []
@@ -109,7 +111,9 @@ class Pool:
             await asyncio.sleep(max(0.0, self._not_before - time.monotonic()))
             try:
                 async with asyncio.timeout(CONNECT_TIMEOUT):
-                    link = await Link.connect(self._endpoint, self._token)
+                    link = await Link.connect(self._endpoint, self._token, self._encryption)
+            except ssl.SSLCertVerificationError as error:
+                raise SAEError(Status.UNAUTHENTICATED, f"the daemon does not prove its name: {error}") from None
             except (OSError, WireError, Lost, SAEError) as error:
                 if isinstance(error, SAEError) and error.code is not Status.RESOURCE_EXHAUSTED:
                     raise

@@ -27,9 +27,15 @@ class Client:
         endpoint: str | None = None,
         *,
         token_file: str | os.PathLike[str] | None = None,
+        tls_ca: str | os.PathLike[str] | None = None,
+        tls_cert: str | os.PathLike[str] | None = None,
+        tls_key: str | os.PathLike[str] | None = None,
         pool: int = 4,
     ) -> None:
-        self._client = AsyncClient(endpoint, token_file=token_file, pool=pool)
+        """See `AsyncClient`."""
+        self._client = AsyncClient(
+            endpoint, token_file=token_file, tls_ca=tls_ca, tls_cert=tls_cert, tls_key=tls_key, pool=pool
+        )
         self._process = os.getpid()
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, name="sae-client", daemon=True)
