@@ -95,6 +95,29 @@ import Wire
         #expect(guarded.fixture.metric("sae_auth_failures_total{reason=\"role\"}") == 3)
     }
 
+    @Test func `a job is its owner's: others do not even learn that it is there`() async throws {
+        let guarded = try Guarded()
+        let made = try ["one", "other"].map { try Tokens.make(name: $0, roles: "jobs") } + [Tokens.make(name: "boss", roles: "admin")]
+        try Guarded.write(made.map(\.line).joined(separator: "\n"), to: guarded.path)
+        try guarded.fixture.service.reload()
+        let owner = try await RawPeer.greeted(guarded.fixture.tcpEndpoint, token: made[0].secret)
+        let create = Sae_V1_CreateJobRequest.with { $0.spec.upload = true }
+        try await owner.send(frame(.request, flags: .last, method: Method.createJob.rawValue, stream: 1, message: wireBytes(create)))
+        let job = try Sae_V1_Job(serializedBytes: try #require(try await owner.frame()).message)
+        #expect(job.owner == "one")
+        let ask = wireBytes(Sae_V1_JobRequest.with { $0.id = job.id })
+        for (index, words) in ["message", "END 1 NOT_FOUND", "message"].enumerated() {
+            let peer = try await RawPeer.greeted(guarded.fixture.tcpEndpoint, token: made[index].secret)
+            try await peer.send(frame(.request, flags: .last, method: Method.getJob.rawValue, stream: 1, message: ask))
+            #expect(try await peer.words() == words)
+        }
+        let stranger = try await RawPeer.greeted(guarded.fixture.tcpEndpoint, token: made[1].secret)
+        let output = Sae_V1_GetJobOutputRequest.with { ($0.id, $0.file) = ("../\(job.id)", "../job.json") }
+        try await stranger.send(
+            frame(.request, flags: .last, method: Method.getJobOutput.rawValue, stream: 1, message: wireBytes(output)))
+        #expect(try await stranger.words() == "END 1 NOT_FOUND")
+    }
+
     @Test func `over a Unix socket the kernel says who it is, and a token replaces that`() async throws {
         let guarded = try Guarded()
         let unix = guarded.fixture.unixEndpoint
