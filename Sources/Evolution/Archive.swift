@@ -38,6 +38,8 @@ struct Archive: Sendable {
     /// Ascending by cell.
     var ordered: [(cell: Cell, entry: Entry)] { entries.sorted { $0.key < $1.key }.map { ($0.key, $0.value) } }
 
+    static let columnsPerEdit = 8.0
+
     /// Sizes double with each cell, from 16 kB; a cell is an eighth of an edit a text wide.
     static func cell(byteCount: Int, editsPerText: Double) -> Cell {
         var (bytes, limit) = (0, 16_384)
@@ -45,7 +47,7 @@ struct Archive: Sendable {
             bytes += 1
             limit *= 2
         }
-        return Cell(bytes: bytes, time: Int(editsPerText * 8))
+        return Cell(bytes: bytes, time: Int(editsPerText * columnsPerEdit))
     }
 
     mutating func insert(_ entry: Entry) {

@@ -1,5 +1,5 @@
 /// A rule set with its fitness, text by text.
-struct Individual: Sendable {
+package struct Individual: Sendable {
     private(set) var genome: Genome
     /// Of each text, in units of `TextScore.unit`.
     private var cosines: [Int32]
@@ -19,9 +19,12 @@ struct Individual: Sendable {
         var operation = Operation.founded
         var round = 0
         var island = 0
+        /// As it was then, under the vectors of that time.
+        var cosine = 0.0
+        var ruleCount = 0
     }
 
-    enum Operation: UInt8, Sendable, CaseIterable {
+    package enum Operation: UInt8, Sendable, CaseIterable {
         case founded, mutated, crossed, tuned, migrated, selected
     }
 
@@ -126,12 +129,16 @@ struct CostModel: Sendable, Equatable {
     var bytePrice: Double
     var timePrice: Double
 
-    /// Microseconds that the first rule adds to a text, as all are scanned then, and that an edit adds.
-    static let scan = 1.0
+    /// What an edit takes from the mean cosine that the products do not show (`RuleSearch.moveBases`), an edit a text.
+    var slip = 0.0
+
+    /// Microseconds that the first rule adds to a text, as all are scanned then, and that an edit adds (decision 10: 5,206
+    /// rules with 1.2 edits a text cost about a microsecond, half of it scanning).
+    static let scan = 0.5
     static let edit = 0.35
 
-    func microseconds(ruleCount: Int, editsPerText: Double) -> Double {
-        ruleCount == 0 ? 0 : Self.scan + Self.edit * editsPerText
+    static func microseconds(ruleCount: Int, editsPerText: Double) -> Double {
+        ruleCount == 0 ? 0 : scan + edit * editsPerText
     }
 
     func fitness(_ individual: Individual, without fold: Int? = nil) -> Double {
@@ -139,12 +146,13 @@ struct CostModel: Sendable, Equatable {
     }
 
     func price(_ bytes: Int, _ rules: Int, _ editsPerText: Double) -> Double {
-        bytePrice * Double(bytes) / 1e6 + timePrice * microseconds(ruleCount: rules, editsPerText: editsPerText)
+        bytePrice * Double(bytes) / 1e6 + timePrice * Self.microseconds(ruleCount: rules, editsPerText: editsPerText)
+            + slip * editsPerText
     }
 
     /// What a change adds to the fitness of a set that has rules already.
     func worth(_ change: Individual.Change, textCount: Int) -> Double {
         change.cosine - bytePrice * Double(change.byteCount) / 1e6
-            - timePrice * Self.edit * Double(change.editCount) / Double(textCount)
+            - (timePrice * Self.edit + slip) * Double(change.editCount) / Double(textCount)
     }
 }

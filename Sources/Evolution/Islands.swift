@@ -16,6 +16,8 @@ struct Islands: Sendable {
     private(set) var archive = Archive()
     private(set) var birthCount: Int
     private(set) var evaluationCount = 0
+    /// Of everything alive or kept, and of its ancestors.
+    private(set) var births: [Int: Individual.Birth] = [:]
     /// The best of all deciding texts so far, under the vectors in force.
     private(set) var champion: Individual
 
@@ -41,7 +43,40 @@ struct Islands: Sendable {
         birthCount = all.count
         populations = (0..<options.islandCount).map { island in all.filter { $0.birth.island == island } }
         champion = all[0]
-        for individual in all { consider(individual, state) }
+        let founders = populations
+        populations = founders.map { island in island.map { registered($0) } }
+        champion = populations[0][0]
+        for individual in populations.joined() { consider(individual, state) }
+    }
+
+    private mutating func registered(_ individual: Individual) -> Individual {
+        var individual = individual
+        (individual.birth.cosine, individual.birth.ruleCount) = (individual.cosine(), individual.ruleCount)
+        births[individual.birth.number] = individual.birth
+        return individual
+    }
+
+    /// Forgets those that have no offspring.
+    private mutating func forgetExtinct() {
+        var rest = populations.joined().map(\.birth.number) + archive.ordered.map(\.entry.birth.number) + [champion.birth.number]
+        var kept: [Int: Individual.Birth] = [:]
+        while let number = rest.popLast() {
+            guard kept[number] == nil, let birth = births[number] else { continue }
+            kept[number] = birth
+            rest += birth.parents
+        }
+        births = kept
+    }
+
+    /// The champion and its ancestors by their first parents, the oldest first.
+    var lineage: [Individual.Birth] {
+        var result: [Individual.Birth] = []
+        var next: Int? = champion.birth.number
+        while let number = next, let birth = births[number] {
+            result.append(birth)
+            next = birth.parents.first
+        }
+        return result.reversed()
     }
 
     /// As they were stored between two rounds.
@@ -60,6 +95,7 @@ struct Islands: Sendable {
         champion = all[all.count - 1]
         archive = Archive(checkpoint.archive)
         (birthCount, evaluationCount) = (checkpoint.birthCount, checkpoint.evaluationCount)
+        births = Dictionary(uniqueKeysWithValues: checkpoint.births.map { ($0.number, $0) })
     }
 
     private mutating func consider(_ individual: Individual, _ state: SearchState) {
@@ -88,6 +124,7 @@ struct Islands: Sendable {
                 evaluationCount += slot?.evaluations ?? 0
                 child.birth.number = birthCount
                 birthCount += 1
+                child = registered(child)
                 let island = number / options.broodCount
                 populations[island].append(child)
                 populations[island].removeFirst()
@@ -95,6 +132,7 @@ struct Islands: Sendable {
             }
         }
         migrate(state, round: round)
+        forgetExtinct()
     }
 
     /// The best of each island goes to the next one, in the place of the oldest there.
@@ -106,6 +144,7 @@ struct Islands: Sendable {
             traveller.birth = Individual.Birth(
                 number: birthCount, parents: [traveller.birth.number], operation: .migrated, round: round, island: goal)
             birthCount += 1
+            traveller = registered(traveller)
             populations[goal].append(traveller)
             populations[goal].removeFirst()
         }

@@ -24,6 +24,8 @@ package struct SearchResult: Sendable {
     package let points: [Point]
     package let history: [SearchRound]
     package let processorSeconds: Double
+    /// If one was asked for.
+    package let report: SearchReport?
 }
 
 /// How rule sets become generations.
@@ -106,9 +108,7 @@ extension RuleSearch {
     @discardableResult
     func keep(_ generation: Generation, name: String, library: inout Library, _ now: () -> Int64) throws -> SearchResult.Point {
         let engine = try engine(generation)
-        let deciding = material.texts.fitted.enumerated().filter { $0.offset % 3 == 0 }.prefix(Self.reportCount).map(\.element)
-        let heldOut = Array(material.texts.heldOut.prefix(Self.reportCount))
-        let batch = texts(heldOut)
+        let batch = texts(Array(material.texts.heldOut.prefix(Self.reportCount)))
         var workspace = engine.makeWorkspace()
         var rows = EmbeddingBatch(dimensions: engine.dimensions)
         // The first time fills the caches.
@@ -118,10 +118,7 @@ extension RuleSearch {
         let nanoseconds = Double(threadNanoseconds() - start)
         let worth = Worth(
             madeMilliseconds: now(),
-            scores: [
-                "check-cosine": meanCosine(engine.embed(texts(deciding), threads: options.threadCount), deciding),
-                "held-out-cosine": meanCosine(rows, heldOut),
-            ],
+            scores: scores(engine),
             bytes: generation.byteCount, microseconds: nanoseconds / 1_000 / Double(max(1, batch.count)),
             testVector: try generation.testVector(on: base, path: basePath))
         try library.add(generation, worth: worth)
@@ -133,21 +130,33 @@ extension RuleSearch {
     /// Texts that a generation is measured on: the error of a mean cosine is below 0.001 with so many.
     private static let reportCount = 16_384
 
+    /// Mean cosines to the teacher by the engine: of the deciding texts, and of those held out.
+    func scores(_ engine: Engine) -> [String: Double] {
+        let deciding = material.texts.fitted.enumerated().filter { $0.offset % 3 == 0 }.prefix(Self.reportCount).map(\.element)
+        let heldOut = Array(material.texts.heldOut.prefix(Self.reportCount))
+        return [
+            "check-cosine": meanCosine(engine.embed(texts(deciding), threads: options.threadCount), deciding),
+            "held-out-cosine": meanCosine(engine.embed(texts(heldOut), threads: options.threadCount), heldOut),
+        ]
+    }
+
     private func meanCosine(_ batch: EmbeddingBatch, _ rows: [UInt32]) -> Double {
-        let sum = rows.enumerated().reduce(0.0) { $0 + Double(dot(Array(batch.vector($1.offset)), material.texts.target(Int($1.element)))) }
+        let sum = rows.enumerated().reduce(0.0) { sum, item in
+            sum + Double(dot(Array(batch.vector(item.offset)), material.texts.target(Int(item.element))))
+        }
         return sum / Double(max(1, rows.count))
     }
 
     /// Stores what the search ends with.
     func finish(
-        _ run: Run, begin: Generation, processorSeconds: Double, library: inout Library, _ now: () -> Int64
+        _ run: Run, begin: Generation, processorSeconds: Double, reports: Bool, library: inout Library, _ now: () -> Int64
     ) throws -> SearchResult {
         let start = try keep(begin, name: "start", library: &library, now)
         let parents = [run.generation]
         let best = try keep(
             try generation(run.champion.genome, run, name: "default", parents: parents), name: "default", library: &library, now)
         let entries = run.archive.ordered.map(\.entry)
-        let first = run.history.first.map { _ in run.state.individual(Genome(candidateCount: run.state.pool.count), foldCount: 1).cosine() } ?? 0
+        let first = run.state.individual(Genome(candidateCount: run.state.pool.count), foldCount: 1).cosine()
         var points = [best]
         if let most = entries.max(by: { $0.cosine < $1.cosine }) {
             // Half of the gain in as few bytes as possible.
@@ -160,7 +169,8 @@ extension RuleSearch {
             }
         }
         return SearchResult(
-            start: start, best: best, points: points, history: run.history, processorSeconds: processorSeconds)
+            start: start, best: best, points: points, history: run.history, processorSeconds: processorSeconds,
+            report: reports ? try report(run) : nil)
     }
 }
 

@@ -56,8 +56,9 @@ package struct RuleSearch {
     /// the library.
     /// - Parameters:
     ///   - resumes: go on from the checkpoint.
+    ///   - reports: take the best rule set apart in the end.
     ///   - now: milliseconds since 1970.
-    package func run(in library: inout Library, resumes: Bool = false, now: () -> Int64) throws -> SearchResult {
+    package func run(in library: inout Library, resumes: Bool = false, reports: Bool = false, now: () -> Int64) throws -> SearchResult {
         let started = processSeconds()
         var run = try prepared()
         let begin = startGeneration
@@ -88,7 +89,7 @@ package struct RuleSearch {
             if let round = run.history.last { observe(.round(round, of: options.rounds, processorSeconds: used())) }
             if options.processorSeconds > 0, used() >= Double(options.processorSeconds) { break }
         }
-        return try finish(run, begin: begin, processorSeconds: used(), library: &library, now)
+        return try finish(run, begin: begin, processorSeconds: used(), reports: reports, library: &library, now)
     }
 
     /// What a checkpoint is of.
@@ -139,6 +140,7 @@ package struct RuleSearch {
         run.round = stored.round
         run.generation = stored.generation
         run.history = stored.history
+        run.state.costs.slip = stored.slip
         run.state.pool.setVectors(
             elements: stored.elements, scales: stored.scales, worths: stored.worths, gains: stored.gains)
         observe(.stage("going on after round \(stored.round) of \(path)"))
@@ -170,8 +172,15 @@ package struct RuleSearch {
         next.selecting.project(next.pool, bases: run.bases, material: material.texts, threadCount: options.threadCount)
         var other = champion
         other.score(in: next.selecting, next.pool)
-        if next.costs.fitness(other) > run.state.costs.fitness(champion) { run.state.pool = next.pool }
+        let isBetter = next.costs.fitness(other) > run.state.costs.fitness(champion)
+        if isBetter { run.state.pool = next.pool }
+        let isFirst = run.anchor == nil
+        let expected = (isBetter ? other : champion).cosine()
         try moveBases(to: champion.genome, &run)
+        if isFirst, champion.editCount > 0 {
+            let found = run.state.individual(champion.genome, foldCount: 1).cosine()
+            run.state.costs.slip = max(0, expected - found) / champion.editsPerText
+        }
         run.islands?.rescore(run.state)
         run.selection?.rescore(run.state)
     }
@@ -276,6 +285,7 @@ struct Run {
         SearchCheckpoint(
             round: round, processorSeconds: processorSeconds, generation: generation, pool: state.pool, anchor: anchor,
             living: islands?.populations.flatMap { $0 } ?? [], champion: champion, archive: archive,
-            birthCount: islands?.birthCount ?? 0, evaluationCount: evaluationCount, history: history)
+            birthCount: islands?.birthCount ?? 0, evaluationCount: evaluationCount,
+            births: islands.map { $0.births.values.sorted { $0.number < $1.number } } ?? [], slip: state.costs.slip, history: history)
     }
 }

@@ -6,7 +6,7 @@ import RuleLibrary
 /// `"SAESEARCH1\n"` · SHA-256 of what the search is of · u32 rounds done · f64 processor seconds · 32 bytes: the last generation ·
 /// the vectors: u32 candidates, then int8 × D, scale, worth and gain a candidate · u8 and the genome that the sums were computed
 /// with · u32 individuals that live, then each · the champion · u32 entries of the archive, then each · u64 births and trials ·
-/// history · u32 CRC-32C of all before.
+/// u32 births that are remembered, then each · f64 slip · history · u32 CRC-32C of all before.
 struct SearchCheckpoint {
     var round = 0
     var processorSeconds = 0.0
@@ -21,6 +21,8 @@ struct SearchCheckpoint {
     var archive: [Archive.Entry]
     var birthCount: Int
     var evaluationCount: Int
+    var births: [Individual.Birth]
+    var slip: Double
     var history: [SearchRound]
 
     private static let magic = Array("SAESEARCH1\n".utf8)
@@ -46,6 +48,9 @@ struct SearchCheckpoint {
         for entry in archive { writer.append(entry) }
         writer.append(UInt64(birthCount))
         writer.append(UInt64(evaluationCount))
+        writer.append(UInt32(births.count))
+        for birth in births { writer.append(birth) }
+        writer.append(slip.bitPattern)
         writer.append(UInt32(history.count))
         for round in history { writer.append(round) }
         writer.append(writer.bytes.withUnsafeBytes { crc32c($0) })
@@ -108,9 +113,16 @@ struct SearchCheckpoint {
             guard let entry = reader.entry() else { return nil }
             archive.append(entry)
         }
-        guard let births: UInt64 = reader.next(), let evaluations: UInt64 = reader.next(), let rounds: UInt32 = reader.next()
+        guard let all: UInt64 = reader.next(), let evaluations: UInt64 = reader.next(), let remembered: UInt32 = reader.next()
         else { return nil }
-        (birthCount, evaluationCount) = (Int(births), Int(evaluations))
+        (birthCount, evaluationCount) = (Int(all), Int(evaluations))
+        births = []
+        for _ in 0..<remembered {
+            guard let birth = reader.birth() else { return nil }
+            births.append(birth)
+        }
+        guard let slip = reader.double(), let rounds: UInt32 = reader.next() else { return nil }
+        self.slip = slip
         history = []
         for _ in 0..<rounds {
             guard let round = reader.searchRound() else { return nil }
@@ -121,7 +133,7 @@ struct SearchCheckpoint {
     init(
         round: Int, processorSeconds: Double, generation: Digest, pool: CandidatePool, anchor: Genome?,
         living: [Individual], champion: Individual, archive: Archive, birthCount: Int, evaluationCount: Int,
-        history: [SearchRound]
+        births: [Individual.Birth], slip: Double, history: [SearchRound]
     ) {
         (self.round, self.processorSeconds, self.generation) = (round, processorSeconds, generation)
         (elements, scales, worths, gains) = (pool.elements, pool.scales, pool.worths, pool.gains)
@@ -129,6 +141,7 @@ struct SearchCheckpoint {
         self.living = living.map { ($0.genome, $0.birth) }
         self.champion = (champion.genome, champion.birth)
         self.archive = archive.ordered.map(\.entry)
+        (self.births, self.slip) = (births, slip)
         (self.birthCount, self.evaluationCount, self.history) = (birthCount, evaluationCount, history)
     }
 }
@@ -149,6 +162,8 @@ extension ByteWriter {
         append(birth.operation.rawValue)
         append(UInt32(birth.round))
         append(UInt32(birth.island))
+        append(birth.cosine.bitPattern)
+        append(UInt32(birth.ruleCount))
     }
 
     fileprivate mutating func append(_ entry: Archive.Entry) {
@@ -195,10 +210,11 @@ extension ByteReader {
         guard let number: UInt64 = next(), let count: UInt32 = next(), remaining >= 8 * Int(count) else { return nil }
         let parents = (0..<count).compactMap { _ in next(UInt64.self).map { Int($0) } }
         guard let operation = next(UInt8.self).flatMap(Individual.Operation.init(rawValue:)), let round: UInt32 = next(),
-            let island: UInt32 = next()
+            let island: UInt32 = next(), let cosine = double(), let rules: UInt32 = next()
         else { return nil }
         return Individual.Birth(
-            number: Int(number), parents: parents, operation: operation, round: Int(round), island: Int(island))
+            number: Int(number), parents: parents, operation: operation, round: Int(round), island: Int(island), cosine: cosine,
+            ruleCount: Int(rules))
     }
 
     fileprivate mutating func entry() -> Archive.Entry? {

@@ -6,6 +6,7 @@ import KeyValueStore
 import Models
 import RuleLibrary
 import SAEEngine
+import Tokenization
 
 /// `sae evolve`: rules that bring a model nearer to its teacher, found and kept.
 struct EvolveCommand: ParsableCommand {
@@ -89,6 +90,12 @@ struct EvolveCommand: ParsableCommand {
     @Option(help: "Threads; they do not change the result.")
     var threads = FittingOptions().threadCount
 
+    @Option(help: ArgumentHelp("Write a page about the search here.", valueName: "html"))
+    var report: String?
+
+    @Flag(help: "Run forward selection after it, for as much time of processors at most, to compare.")
+    var control = false
+
     @Flag(help: "Promote the last generation.")
     var promote = false
 
@@ -100,6 +107,7 @@ struct EvolveCommand: ParsableCommand {
         guard (1...64).contains(islands), (1...256).contains(population) else {
             throw ValidationError("1 to 64 islands of 1 to 256 rule sets are possible")
         }
+        guard !control || method == .evolution else { throw ValidationError("--control is for --method evolution") }
         guard refitEvery > 0 else { throw ValidationError("--refit-every is 1 or more") }
         guard evidence >= 1, bytePrice >= 0, timePrice >= 0, evidence.isFinite, bytePrice.isFinite, timePrice.isFinite else {
             throw ValidationError("--evidence is 1 or more, and prices are 0 or more")
@@ -108,16 +116,37 @@ struct EvolveCommand: ParsableCommand {
     }
 
     func run() throws {
+        if let report { try checkWritable(report) }
         let base = try model.open()
         var library = try Library(place.library, access: .writing)
         Terminal.printNote("reading texts and vectors")
         let material = try MiningMaterial(
             [TeacherPair(texts: texts, vectors: vectors)], basis: basis, engine: Engine(model: base), options: fitting)
-        let search = RuleSearch(
-            base, path: try model.model ?? ResourceLocator.model(), material: material, corpus: try Digest(ofFile: texts),
-            teacher: try Digest(ofFile: vectors), fitting: fitting, options: options,
-            checkpoint: checkpoint ?? place.library + ".search", observe: Self.show)
-        let result = try search.run(in: &library, resumes: resume, now: wallClockMilliseconds)
+        let (corpus, teacher) = (try Digest(ofFile: texts), try Digest(ofFile: vectors))
+        let path = try model.model ?? ResourceLocator.model()
+        func search(_ options: SearchOptions, checkpoint: String?) -> RuleSearch {
+            RuleSearch(
+                base, path: path, material: material, corpus: corpus, teacher: teacher, fitting: fitting, options: options,
+                checkpoint: checkpoint, observe: Self.show)
+        }
+        let result = try search(options, checkpoint: checkpoint ?? place.library + ".search")
+            .run(in: &library, resumes: resume, reports: report != nil, now: wallClockMilliseconds)
+        var beside: SearchResult?
+        if control {
+            var options = options
+            options.method = .greedy
+            options.processorSeconds = Int(result.processorSeconds.rounded(.up))
+            Terminal.printNote("forward selection, as control")
+            beside = try search(options, checkpoint: nil).run(in: &library, now: wallClockMilliseconds)
+        }
+        if let report, let contents = result.report {
+            let page = SearchPage(
+                modelName: base.name, options: options, result: result, report: contents, control: beside,
+                pieceText: { id in displayed(String(decoding: base.pieces.piece(id), as: UTF8.self)) })
+            var file = try AtomicFileWriter(report)
+            try file.append(Array(page.html.utf8))
+            try file.commit()
+        }
         if promote { try library.promote(result.best.digest, milliseconds: wallClockMilliseconds()) }
         Terminal.printNote("\(fixed(Float(result.processorSeconds), 1, 0)) s of processors used")
         print(result.best.digest)

@@ -24,12 +24,12 @@ func sine(_ angle: Double) -> Double { sin(angle) }
 func arcCosine(_ value: Double) -> Double { acos(value) }
 
 /// A whole page: style inside, nothing from elsewhere, no scripts.
-func page(title: String, body: String) -> String {
+func page(title: String, command: String = "sae trace", body: String) -> String {
     """
     <!DOCTYPE html>
     <html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width,initial-scale=1">
     <meta http-equiv="Content-Security-Policy" content="default-src 'none'; style-src 'unsafe-inline'">
-    <title>\(escaped(printable(title))) – sae trace</title>
+    <title>\(escaped(printable(title))) – \(command)</title>
     <style>\(style)</style></head>
     <body><main>
     \(body)
@@ -63,5 +63,8 @@ private let style = """
     .bar i{position:absolute;top:5px;height:12px;border-radius:2px}i.along{background:var(--along)}i.away{background:var(--away)}
     .causes{color:var(--soft);padding-left:12px}.reverted,.outbid,.waiting{color:var(--soft)}
     tr.committed td:last-child{color:var(--along)}summary{cursor:pointer}pre{overflow:auto;max-height:420px;font-size:12px}
+    .lines{fill:none;stroke-width:1.6}.share{display:flex;height:22px;border-radius:6px;overflow:hidden;margin:6px 0 12px}
+    .key{display:inline-block;width:11px;height:11px;border-radius:3px;margin-right:6px}.tick{font-size:10px}td.said{overflow-wrap:anywhere}
+    .story{border-top:1px solid var(--line);padding:10px 0 2px}.story b{font-weight:600}.up{color:var(--along)}.down{color:var(--away)}
     .grid td{vertical-align:middle}.pair{display:inline-block;padding:0 4px;border-radius:4px}
     """

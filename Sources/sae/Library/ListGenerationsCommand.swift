@@ -28,17 +28,24 @@ struct ListGenerationsCommand: ParsableCommand {
             writer.array(nil, summaries) { $0.summary($1) }
             return print(writer.text)
         }
-        let head = ["", "generation", "made (UTC)", "parent", "model", "rules", "phrases", "bytes", "us", "held-out"]
+        let head = ["", "generation", "made (UTC)", "parent", "model", "rules", "phrases", "bytes", "us", "held-out", "by"]
         let rows = summaries.map { summary -> [String] in
             let (worth, parent) = (summary.worth, summary.origin.parents.first?.short ?? "-")
             return [
                 summary.isPromoted ? "*" : " ", summary.digest.short, formatted(milliseconds: worth.madeMilliseconds), parent,
                 summary.model.short, "\(summary.ruleCount)", "\(summary.phraseCount)", "\(worth.bytes)",
                 worth.microseconds > 0 ? fixed(Float(worth.microseconds), 2, 0) : "-",
-                worth.scores["held-out-cosine"].map { fixed(Float($0), 5, 0) } ?? "-",
+                worth.scores["held-out-cosine"].map { fixed(Float($0), 5, 0) } ?? "-", Self.maker(summary.origin.options),
             ]
         }
         print(table([head] + rows))
+    }
+
+    /// First and last of the options: the method and the point of a search, as "evolution, small".
+    private static func maker(_ options: String) -> String {
+        let parts = options.split(separator: ",").map { $0.drop { $0 == " " } }
+        guard let first = parts.first, let last = parts.last else { return "-" }
+        return printable(String((parts.count == 1 ? first : first + ", " + last).prefix(32)))
     }
 }
 
