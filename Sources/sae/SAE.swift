@@ -1,4 +1,5 @@
 import ArgumentParser
+import CPosix
 import Daemon
 
 /// The command `sae`; `Entry` runs it.
@@ -17,13 +18,14 @@ struct SAE: AsyncParsableCommand {
 
             Completions: sae --generate-completion-script bash|zsh|fish
             """,
-        version: Version.current,
+        version: versionAndRevision,
         subcommands: [
             EmbedCommand.self,
             TraceCommand.self,
             ForthCommand.self,
             ServeCommand.self,
             TokenCommand.self,
+            AdminCommand.self,
             FitCommand.self,
             TeacherCommand.self,
             EvolveCommand.self,
@@ -35,4 +37,10 @@ struct SAE: AsyncParsableCommand {
             DevicesCommand.self,
             ProbeDeviceCommand.self,
         ])
+
+    /// "0.1.0 (3fa4b2c9d8e7)", without the revision when the build was not told of one.
+    private static var versionAndRevision: String {
+        let revision = String(cString: sae_revision())
+        return revision == "unknown" ? Version.current : "\(Version.current) (\(revision))"
+    }
 }

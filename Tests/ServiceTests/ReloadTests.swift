@@ -92,6 +92,30 @@ import Wire
         #expect(await eventually { fixture.metric("sae_buffer_bytes") == 0 })
     }
 
+    @Test func `a client reloads, learns what changed, and is told why not`() async throws {
+        let fixture = try ServiceFixture()
+        let stranger = try await Client(connectingTo: fixture.tcpEndpoint)
+        await #expect { _ = try await stranger.reload() } throws: { ($0 as? ClientError)?.code == .permissionDenied }
+        let next = try fixture.writeModel(named: "second")
+        fixture.readings.mutex.withLock { readings in
+            let before = readings
+            readings = {
+                var configuration = try before()
+                configuration.maximumTextsPerRequest = 1
+                configuration.workerCount = 7
+                return configuration
+            }
+        }
+        let client = try await Client(connectingTo: fixture.unixEndpoint)
+        let report = try await client.reload()
+        #expect(report.generationBefore == fixture.engine.generation && report.generationAfter == next.generation)
+        #expect(report.changedSettings == ["limits.max_texts_per_request"] && report.settingsForRestart == ["workers.count"])
+        struct Unreadable: Error {}
+        fixture.readings.mutex.withLock { $0 = { throw Unreadable() } }
+        await #expect { _ = try await client.reload() } throws: { ($0 as? ClientError)?.code == .failedPrecondition }
+        #expect(try await client.information().generation == next.generation)
+    }
+
     @Test func `an administrator reloads and drains over the wire, and nobody else does`() async throws {
         let fixture = try ServiceFixture { $0.drainLameDuck = .milliseconds(50) }
         let stranger = try await RawPeer.greeted(fixture.tcpEndpoint)
