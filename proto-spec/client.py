@@ -18,14 +18,17 @@ HEADER = struct.Struct("<4sBBHIIIII")
 TYPES = ["", "HELLO", "REQUEST", "MESSAGE", "END", "CANCEL", "CREDIT", "PING", "GOAWAY"]
 FLAGS = {"LAST": 1, "CRC": 2, "REFUSED": 4, "ACK": 8}
 METHODS = {"Embed": 1, "EmbedStream": 2, "Similarity": 3, "Tokenize": 4, "Trace": 5, "Info": 6, "Health.Check": 10,
-           "Health.Watch": 11, "Reload": 30, "Drain": 31}
+           "Health.Watch": 11, "CreateJob": 20, "PutJobInput": 21, "StartJob": 22, "GetJob": 23, "ListJobs": 24, "WatchJob": 25,
+           "GetJobOutput": 26, "CancelJob": 27, "DeleteJob": 28, "Reload": 30, "Drain": 31}
 STATUS = ["OK", "CANCELLED", "UNKNOWN", "INVALID_ARGUMENT", "DEADLINE_EXCEEDED", "NOT_FOUND", "ALREADY_EXISTS",
           "PERMISSION_DENIED", "RESOURCE_EXHAUSTED", "FAILED_PRECONDITION", "ABORTED", "OUT_OF_RANGE",
           "UNIMPLEMENTED", "INTERNAL", "UNAVAILABLE", "DATA_LOSS", "UNAUTHENTICATED"]
 ENCODINGS = ["F32", "F16", "INT8", "BINARY"]
+JOB_STATES = ["JOB_UNKNOWN", "UPLOADING", "QUEUED", "RUNNING", "FINALIZING", "DONE", "FAILED", "JOB_CANCELLED"]
 SERVING = ["UNKNOWN", "SERVING", "NOT_SERVING", "SERVICE_UNKNOWN"]
 
-# Messages of sae.proto: field number -> (name, kind); "*" = repeated, "map" = map<string, uint64>.
+# Messages of sae.proto: field number -> (name, kind); "*" = repeated, a list = an enumeration, a tuple = a repeated one,
+# "map" = map<string, uint64>.
 SCHEMA = {
     "Hello": {1: ("version_min", "u32"), 2: ("version_max", "u32"), 3: ("software", "str"), 4: ("token", "str"),
               5: ("max_frame_bytes", "u32"), 6: ("initial_window", "u32"), 7: ("features", "u64"),
@@ -56,6 +59,23 @@ SCHEMA = {
                      14: ("version_min", "u32"), 15: ("version_max", "u32")},
     "HealthCheckRequest": {1: ("service", "str")},
     "HealthCheckResponse": {1: ("status", SERVING)},
+    "JobSpec": {1: ("key", "str"), 2: ("upload", "bool"), 3: ("path", "str"), 4: ("input_format", ["LINES", "JSONL"]),
+                5: ("text_field", "str"), 6: ("output", ["NPY", "JSONL_OUT"]), 7: ("encoding", ENCODINGS),
+                8: ("dimensions", "u32"), 9: ("truncate", "bool"), 10: ("fail_on_error", "bool")},
+    "Job": {1: ("id", "str"), 2: ("spec", "JobSpec"), 3: ("state", JOB_STATES), 4: ("owner", "str"),
+            5: ("generation", "f64"), 6: ("input_bytes", "u64"), 7: ("input_done", "u64"), 8: ("rows_done", "u64"),
+            9: ("rows_failed", "u64"), 10: ("chunks", "u32"), 11: ("created_ms", "u64"), 12: ("started_ms", "u64"),
+            13: ("ended_ms", "u64"), 14: ("stall", "str"), 15: ("error", "Status"), 16: ("files", "*JobFile"),
+            17: ("rows_per_second", "double"), 18: ("queue_place", "u32")},
+    "JobFile": {1: ("name", "str"), 2: ("bytes", "u64"), 3: ("sha256", "bytes")},
+    "CreateJobRequest": {1: ("spec", "JobSpec")},
+    "JobRequest": {1: ("id", "str")},
+    "PutJobInputRequest": {1: ("id", "str"), 2: ("offset", "u64")},
+    "PutJobInputResponse": {1: ("durable_bytes", "u64")},
+    "StartJobRequest": {1: ("id", "str"), 2: ("input_bytes", "u64"), 3: ("sha256", "bytes")},
+    "ListJobsRequest": {1: ("page_size", "u32"), 2: ("page_token", "str"), 3: ("states", (JOB_STATES,))},
+    "ListJobsResponse": {1: ("jobs", "*Job"), 2: ("next_page_token", "str")},
+    "GetJobOutputRequest": {1: ("id", "str"), 2: ("file", "str"), 3: ("offset", "u64"), 4: ("length", "u64")},
     "ReloadRequest": {},
     "ReloadResponse": {1: ("before", "f64"), 2: ("after", "f64"), 3: ("changed", "*str"), 4: ("needs_restart", "*str")},
     "DrainRequest": {1: ("grace_ms", "u32")},
@@ -109,8 +129,9 @@ def encode(name, message):
             for key in sorted(value):
                 entry = b"\x0a" + varint(len(key.encode())) + key.encode() + b"\x10" + varint(int(value[key]))
                 out += varint(number << 3 | 2) + varint(len(entry)) + entry
-        elif kind == "*u32":
-            packed = b"".join(varint(item) for item in value)
+        elif kind == "*u32" or isinstance(kind, tuple):
+            items = value if kind == "*u32" else [kind[0].index(item) for item in value]
+            packed = b"".join(varint(item) for item in items)
             out += varint(number << 3 | 2) + varint(len(packed)) + packed
         else:
             for item in value if many else [value]:
@@ -127,6 +148,8 @@ def encode_one(number, kind, value):
         return varint(number << 3 | 1) + struct.pack("<Q", int(value))
     if kind == "float":
         return varint(number << 3 | 5) + struct.pack("<f", value)
+    if kind == "double":
+        return varint(number << 3 | 1) + struct.pack("<d", value)
     if kind == "str":
         data = value.encode()
         if not data:
@@ -161,14 +184,14 @@ def decode(name, data):
 
 
 def store(message, field, kind, wire, value):
-    if kind == "*u32":
+    if kind == "*u32" or isinstance(kind, tuple):
         items = message.setdefault(field, [])
         if wire == 0:
             items.append(value)
         at = 0
         while wire == 2 and at < len(value):
             item, at = read_varint(value, at)
-            items.append(item)
+            items.append(item if kind == "*u32" else plain(kind[0], item))
     elif kind == "map":
         entry = {1: "", 2: 0}
         size, at = read_varint(value, 1)
@@ -193,8 +216,8 @@ def plain(kind, value):
         return bool(value)
     if kind == "f64":
         return str(struct.unpack("<Q", value)[0])
-    if kind == "float":
-        return struct.unpack("<f", value)[0]
+    if kind in ("float", "double"):
+        return struct.unpack("<f" if kind == "float" else "<d", value)[0]
     if kind == "str":
         return value.decode()
     if kind == "bytes":

@@ -130,13 +130,7 @@ extension Client {
         }
         let attachment = portion.bytes.count == bytes.count ? bytes : Array(bytes[portion.bytes])
         let frame = try await call(.embed, message: wireBytes(request), attachment: attachment, timeout: timeout)
-        guard let response = wireMessage(Sae_V1_EmbedResponse.self, frame.message),
-            Int(response.count) == portion.texts.count, response.encoding == request.encoding,
-            response.errors.allSatisfy({ $0.index < response.count }),
-            frame.attachment.count
-                == Int(response.count) * encoding.rowBytes(dimensions: Int(response.dimensions))
-        else { throw Self.malformed }
-        return EncodedEmbeddings(response, frame, encoding)
+        return try Self.embeddings(frame, count: portion.texts.count, encoding)
     }
 
     /// Consecutive texts that travel in one request.

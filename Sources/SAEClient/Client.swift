@@ -29,6 +29,8 @@ public final class Client: Sendable {
 
     /// The largest answer taken: 16 MiB, which is what a server reserves for one connection.
     static let maximumFrameBytes = 16_777_216
+    /// What a server may send of a streaming call before this side takes it.
+    static let initialWindow = 4_456_448
 
     /// Connects to `tcp://HOST:PORT`, `tls://HOST:PORT` (TLS 1.3) or `unix:PATH`. The name is resolved at each connection.
     ///
@@ -78,6 +80,7 @@ public final class Client: Sendable {
     /// The server's limits, by their configuration keys.
     public var serverLimits: [String: UInt64] { pool.server.limits }
 
+    var serverInitialWindow: Int { Int(pool.server.initialWindow) }
     var serverMaximumFrameBytes: Int { Int(pool.server.maxFrameBytes) }
 
     /// One request and its answer.
@@ -86,6 +89,15 @@ public final class Client: Sendable {
     ) async throws(ClientError) -> Frame {
         let deadline = monotonicNanoseconds() + nanoseconds(timeout)
         return try await pool.call(PendingCall(method, message: message, attachment: attachment, deadline: deadline)).get()
+    }
+
+    /// Begins a streaming call, for which there must be a connection within ten seconds.
+    func open(_ method: Method, message: [UInt8]) async throws(ClientError) -> Conversation {
+        let conversation = Conversation(on: pool.ioQueue)
+        let call = PendingCall(
+            method, message: message, deadline: monotonicNanoseconds() + nanoseconds(.seconds(10)), conversation: conversation)
+        _ = try await pool.call(call).get()
+        return conversation
     }
 
     static let malformed = ClientError(.internal, "the server's answer does not parse")
@@ -153,7 +165,7 @@ public final class Client: Sendable {
             limits: response.limits)
     }
 
-    /// Whether a service answers: "" for the daemon, or "sae.v1.Embedding".
+    /// Whether a service answers: "" for the daemon, "sae.v1.Embedding" or "sae.v1.Jobs".
     ///
     /// - Throws: `notFound` for a service that the daemon does not know.
     public func health(

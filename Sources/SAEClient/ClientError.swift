@@ -18,9 +18,13 @@ public struct ClientError: Error, Sendable, Equatable, CustomStringConvertible {
         public static let invalidArgument = Code(.invalidArgument)
         public static let deadlineExceeded = Code(.deadlineExceeded)
         public static let notFound = Code(.notFound)
+        public static let alreadyExists = Code(.alreadyExists)
         public static let permissionDenied = Code(.permissionDenied)
         public static let resourceExhausted = Code(.resourceExhausted)
         public static let failedPrecondition = Code(.failedPrecondition)
+        public static let aborted = Code(.aborted)
+        public static let outOfRange = Code(.outOfRange)
+        public static let dataLoss = Code(.dataLoss)
         public static let unimplemented = Code(.unimplemented)
         public static let `internal` = Code(.internal)
         public static let unavailable = Code(.unavailable)
@@ -90,7 +94,8 @@ extension ClientError: UserFacingError {
 
     package var category: ErrorCategory {
         switch code {
-        case .invalidArgument, .notFound, .failedPrecondition: .invalidInput
+        case .invalidArgument, .notFound, .failedPrecondition, .alreadyExists, .outOfRange, .aborted: .invalidInput
+        case .dataLoss: .corrupt
         case .deadlineExceeded: .deadline
         case .resourceExhausted: .exhausted
         case .unavailable: .unavailable

@@ -31,6 +31,7 @@ final class Link: @unchecked Sendable {
         self.pool = pool
         var limits = WireLimits()
         limits.maximumFrameBytes = UInt32(Client.maximumFrameBytes)
+        limits.initialWindow = UInt32(Client.initialWindow)
         var hello = Sae_V1_Hello()
         hello.software = "sae-swift/1"
         hello.token = options.token
@@ -64,7 +65,7 @@ final class Link: @unchecked Sendable {
 
     /// Sends a call; false when this connection takes no more. `flush` hands what was sent to the kernel.
     func start(_ call: PendingCall, now: UInt64) -> Bool {
-        guard hasRoom, let stream = state.openStream() else {
+        guard hasRoom, let stream = state.openStream(call.method.shape) else {
             isDraining = true
             closeIfDrained()
             return false
@@ -74,7 +75,35 @@ final class Link: @unchecked Sendable {
         call.attempts += 1
         inFlight[stream] = call
         connection.enqueue(SendBuffer(request(call, now: now)))
+        if call.conversation != nil { call.begin(Frame(header: FrameHeader(.request, stream: stream), message: [], attachment: [])) }
         return true
+    }
+
+    /// Sends a message of a streaming call; false while the server's window has no room for it.
+    func send(_ message: [UInt8], _ attachment: [UInt8], of call: PendingCall) -> Bool {
+        let count = message.count + attachment.count
+        guard let window = state.sendWindow(of: call.stream), count <= window else { return false }
+        state.spend(count, on: call.stream)
+        var bytes: [UInt8] = []
+        FrameEncoder.append(
+            FrameHeader(.message, stream: call.stream), message: message, attachment: attachment, withCRC: state.usesCRC, to: &bytes)
+        connection.enqueue(SendBuffer(bytes))
+        return true
+    }
+
+    /// This side of a streaming call says no more.
+    func endHalf(of call: PendingCall) {
+        var bytes: [UInt8] = []
+        FrameEncoder.append(FrameHeader(.end, stream: call.stream), withCRC: state.usesCRC, to: &bytes)
+        connection.enqueue(SendBuffer(bytes))
+        connection.flush()
+    }
+
+    /// The application has taken a message of a streaming call.
+    func consumed(_ bytes: Int, of call: PendingCall, isLast: Bool) {
+        guard let credit = state.consume(bytes, of: call.stream, isLast: isLast) else { return }
+        connection.enqueue(SendBuffer(credit))
+        connection.flush()
     }
 
     func flush() { connection.flush() }
@@ -125,9 +154,9 @@ final class Link: @unchecked Sendable {
 
     private func request(_ call: PendingCall, now: UInt64) -> [UInt8] {
         var header = FrameHeader(.request, stream: call.stream)
-        header.flags = [.last]
+        header.flags = call.method.takesMessages ? [] : [.last]
         header.method = call.method.rawValue
-        header.argument = UInt32(clamping: max(1, (call.deadline - min(call.deadline, now)) / 1_000))
+        header.argument = call.conversation != nil ? 0 : UInt32(clamping: max(1, (call.deadline - min(call.deadline, now)) / 1_000))
         var bytes: [UInt8] = []
         bytes.reserveCapacity(FrameHeader.byteCount + call.message.count + call.attachment.count)
         FrameEncoder.append(
@@ -159,7 +188,13 @@ final class Link: @unchecked Sendable {
                     Failure(code, "the server ended the connection: \(message.reason)", retryAfter: message.retryAfterMs))
             case .close(let reason):
                 end(ClientError(.unavailable, "the connection ended: \(reason)"), isLoss: false)
-            case .call, .refused, .cancelled, .rejected, .message, .halfClosed, .credited, .ended: break
+            case .message(let stream, let frame): inFlight[stream]?.conversation?.received(frame)
+            case .credited(let stream): inFlight[stream]?.conversation?.pump()
+            case .ended(let stream):
+                guard let call = inFlight.removeValue(forKey: stream) else { continue }
+                pool?.callSucceeded()
+                call.conversation?.finish(.success(()))
+            case .call, .refused, .cancelled, .rejected, .halfClosed: break
             }
         }
         if !failures.isEmpty { pool?.callsFailed(failures, wereLost: false) }

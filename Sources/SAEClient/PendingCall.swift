@@ -6,7 +6,10 @@ final class PendingCall: @unchecked Sendable {
     let method: Method
     let message: [UInt8]
     let attachment: [UInt8]
-    let deadline: UInt64
+    /// Of a streaming call until it has begun; then it has none.
+    private(set) var deadline: UInt64
+    /// What a streaming call says and hears.
+    let conversation: Conversation?
     var result: CheckedContinuation<Result<Frame, ClientError>, Never>?
     var isCancelled = false
     /// Times that it was sent.
@@ -17,20 +20,33 @@ final class PendingCall: @unchecked Sendable {
     weak var link: Link?
     var stream: UInt32 = 0
 
-    init(_ method: Method, message: [UInt8], attachment: [UInt8], deadline: UInt64) {
+    init(_ method: Method, message: [UInt8], attachment: [UInt8] = [], deadline: UInt64, conversation: Conversation? = nil) {
         self.method = method
         self.message = message
         self.attachment = attachment
         self.deadline = deadline
+        self.conversation = conversation
     }
 
     /// Nobody waits for it any more.
-    var isOver: Bool { result == nil }
+    var isOver: Bool { result == nil && conversation?.hasEnded ?? true }
+    /// A streaming call that is under way: it is not made again, because some of it may be done.
+    var isConversing: Bool { result == nil && conversation?.hasEnded == false }
+
+    /// A streaming call is on its way: `frame` is what whoever opened it gets.
+    func begin(_ frame: Frame) {
+        let continuation = result
+        result = nil
+        deadline = .max
+        continuation?.resume(returning: .success(frame))
+        conversation?.begin(self)
+    }
 
     func finish(_ outcome: Result<Frame, ClientError>) {
         let continuation = result
         result = nil
         link = nil
+        conversation?.finish(outcome.map { _ in })
         continuation?.resume(returning: outcome)
     }
 }

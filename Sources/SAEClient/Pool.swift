@@ -6,7 +6,7 @@ import Transport
 import Wire
 
 /// The connections of one client, opened when calls need them, and the calls that wait for one or for their next attempt
-/// (service specification, section 11). A streaming call, too, would wait here until a link takes it.
+/// (service specification, section 11). A streaming call, too, waits here until a link takes it.
 ///
 /// Safe as `Sendable`: everything mutable is touched on `ioQueue` only, except what the server said, which has a lock.
 final class Pool: @unchecked Sendable {
@@ -17,7 +17,7 @@ final class Pool: @unchecked Sendable {
     /// Of a `tls` endpoint.
     private let encryption: EncryptionContext?
     private let options: ClientOptions
-    private let ioQueue: IOQueue
+    let ioQueue: IOQueue
     private var isClosed = false
     /// For connect(2) and the resolver, which block.
     private let connectQueue = DispatchQueue(label: "sae.client.connect")
@@ -182,7 +182,7 @@ extension Pool {
     /// pure, so that whatever was lost may be repeated, once.
     func callsFailed(_ failures: [(PendingCall, ClientError)], wereLost: Bool) {
         let repeatable = failures.map { call, error in
-            wereLost ? !call.wasLost : error.isRefused && [.unavailable, .resourceExhausted].contains(error.code)
+            call.isConversing ? false : wereLost ? !call.wasLost : error.isRefused && [.unavailable, .resourceExhausted].contains(error.code)
         }
         if repeatable.contains(true) { retry.callFailed() }
         for ((call, error), mayRepeat) in zip(failures, repeatable) where !call.isOver {

@@ -21,6 +21,7 @@ struct SAE: AsyncParsableCommand {
         version: versionAndRevision,
         subcommands: [
             EmbedCommand.self,
+            CorpusCommand.self,
             TraceCommand.self,
             ForthCommand.self,
             ServeCommand.self,

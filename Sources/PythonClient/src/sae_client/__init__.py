@@ -1,6 +1,7 @@
 """Client of the sae text-embedding daemon: `Client` for threads, `AsyncClient` for asyncio."""
 
 from ._aio import AsyncClient
+from ._jobs import Job, JobFile, JobSpec, JobState
 from ._sync import Client
 from ._types import Embeddings, Encoding, Info, RowError, SAEError, Similarities, Status, TokenizedText
 
@@ -10,6 +11,10 @@ __all__ = [
     "Embeddings",
     "Encoding",
     "Info",
+    "Job",
+    "JobFile",
+    "JobSpec",
+    "JobState",
     "RowError",
     "SAEError",
     "Similarities",

@@ -12,6 +12,7 @@ from typing import Self
 
 import numpy as np
 
+from ._jobs import JobCalls
 from ._link import Endpoint, encryption
 from ._pool import Pool
 from ._portions import MALFORMED, Part, Portion, concurrency, part, portions, whole
@@ -42,7 +43,7 @@ def file_name(given: str | os.PathLike[str] | None, name: str) -> str | None:
     return os.fspath(given) if given is not None else os.environ.get("SAE_CLIENT_TLS_" + name) or None
 
 
-class AsyncClient:
+class AsyncClient(JobCalls):
     """A pool of connections to one daemon, for one event loop.
 
     Connects with the first call, and again after a loss. Every call has a deadline (`timeout`, in seconds), over all
@@ -204,7 +205,7 @@ class AsyncClient:
         )
 
     async def health(self, service: str = "", *, timeout: float = 10.0) -> bool:
-        """True when `service` ("" or "sae.v1.Embedding") serves; NOT_FOUND is raised for one that nobody knows."""
+        """True when `service` ("", "sae.v1.Embedding" or "sae.v1.Jobs") serves; NOT_FOUND is raised for one that nobody knows."""
         message = Fields().data(1, service.encode())
         answer = await self._call(HEALTH_CHECK, message, [], time.monotonic() + timeout)
         return Message(answer.message).number(1) == 1

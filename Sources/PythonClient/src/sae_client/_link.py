@@ -8,10 +8,12 @@ import time
 from dataclasses import dataclass
 from urllib.parse import urlsplit
 
+from ._stream import Stream
 from ._types import SAEError, Status
 from ._wire import (
     ACK,
     CANCEL,
+    CREDIT,
     END,
     GOAWAY,
     HELLO,
@@ -85,6 +87,7 @@ class Link(asyncio.Protocol):
         self._decoder = Decoder()
         self._transport: asyncio.Transport | None = None
         self._calls: dict[int, asyncio.Future[Frame]] = {}
+        self._streams: dict[int, Stream] = {}
         self._next_stream = 1
         self._hello: asyncio.Future[ServerHello] = self._loop.create_future()
         self._may_write = asyncio.Event()
@@ -113,7 +116,30 @@ class Link(asyncio.Protocol):
 
     @property
     def load(self) -> int:
-        return len(self._calls)
+        return len(self._calls) + len(self._streams)
+
+    async def open(self, method: int, message: bytes, *, takes_messages: bool) -> Stream:
+        """Begins a streaming call, in which the client sends messages, too, or none."""
+        await self._may_write.wait()
+        if self.is_closing or self._transport is None:
+            raise SAEError(Status.UNAVAILABLE, "the connection closes", is_refused=True)
+        number, self._next_stream = self._next_stream, self._next_stream + 2
+        self.is_closing = self._next_stream > MAXIMUM_STREAM
+        flags = 0 if takes_messages else LAST
+        self._transport.write(frame(REQUEST, flags=flags, method=method, stream=number, message=message))
+        stream = Stream(number, self.server.initial_window, self._send, lambda: self._forget(number))
+        self._streams[number] = stream
+        self._watch()
+        return stream
+
+    def _send(self, data: bytes) -> None:
+        if self._transport is not None and not self._transport.is_closing():
+            self._transport.write(data)
+
+    def _forget(self, number: int) -> None:
+        self._streams.pop(number, None)
+        if self.is_closing and not self.load:
+            self.close()
 
     async def call(self, method: int, message: bytes, attachment: bytes, timeout: float) -> Frame:
         """The answer of one unary call; raises SAEError, or Lost. Giving up tells the daemon."""
@@ -151,7 +177,7 @@ class Link(asyncio.Protocol):
             raise
         finally:
             del self._calls[stream]
-            if self.is_closing and not self._calls:
+            if self.is_closing and not self.load:
                 self.close()
 
     def close(self) -> None:
@@ -200,6 +226,14 @@ class Link(asyncio.Protocol):
         if each.type == HELLO:
             if not self._hello.done():
                 self._hello.set_result(ServerHello.decode(each.message))
+        elif each.type in (MESSAGE, END, CREDIT) and each.stream in self._streams:
+            stream = self._streams[each.stream]
+            if each.type == MESSAGE:
+                stream.arrived(each)
+            elif each.type == CREDIT:
+                stream.credited(each.argument)
+            else:
+                stream.ended(failure(each) if each.argument else None)
         elif each.type in (MESSAGE, END):
             answer = self._calls.get(each.stream)
             if answer is None or answer.done():
@@ -224,7 +258,10 @@ class Link(asyncio.Protocol):
         for stream, answer in self._calls.items():
             if stream > fields.number(1) and not answer.done():
                 answer.set_exception(SAEError(Status.UNAVAILABLE, "the daemon drains", is_refused=True))
-        if not self._calls:
+        for number, open_stream in list(self._streams.items()):
+            if number > fields.number(1):
+                open_stream.ended(SAEError(Status.UNAVAILABLE, "the daemon drains", is_refused=True))
+        if not self.load:
             self.close()
 
     def _fail(self, error: Exception) -> None:
@@ -234,6 +271,8 @@ class Link(asyncio.Protocol):
         for answer in self._calls.values():
             if not answer.done():
                 answer.set_exception(error)
+        for open_stream in list(self._streams.values()):
+            open_stream.ended(error)
 
     def _watch(self) -> None:
         """Asks a silent daemon whether it lives, while calls are open."""
@@ -242,7 +281,7 @@ class Link(asyncio.Protocol):
 
     def _look(self, is_pinged: bool) -> None:
         self._timer = None
-        if not self._calls or self._transport is None:
+        if not self.load or self._transport is None:
             return
         silence = time.monotonic() - self._last_heard
         if is_pinged and silence >= PING_WAIT:

@@ -5,11 +5,12 @@ from __future__ import annotations
 import asyncio
 import os
 import threading
-from collections.abc import Coroutine, Iterable, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Coroutine, Iterable, Iterator, Sequence
 from types import TracebackType
 from typing import Any, Self, TypeVar
 
 from ._aio import AsyncClient, Text
+from ._jobs import Job, JobSpec
 from ._types import Embeddings, Encoding, Info, SAEError, Similarities, Status, TokenizedText
 
 Result = TypeVar("Result")
@@ -120,6 +121,59 @@ class Client:
         """See `AsyncClient.health`."""
         return self._run(self._client.health(service, timeout=timeout))
 
+    def create_job(self, spec: JobSpec = JobSpec(), *, timeout: float = 30.0) -> Job:
+        """See `AsyncClient.create_job`."""
+        return self._run(self._client.create_job(spec, timeout=timeout))
+
+    def put_job_input(self, id: str, data: bytes, offset: int) -> int:
+        """See `AsyncClient.put_job_input`."""
+        return self._run(self._client.put_job_input(id, data, offset))
+
+    def start_job(self, id: str, input_bytes: int, sha256: bytes, *, timeout: float = 120.0) -> Job:
+        """See `AsyncClient.start_job`."""
+        return self._run(self._client.start_job(id, input_bytes, sha256, timeout=timeout))
+
+    def submit_job(self, source: bytes | str | os.PathLike[str], spec: JobSpec = JobSpec()) -> Job:
+        """See `AsyncClient.submit_job`."""
+        return self._run(self._client.submit_job(source, spec))
+
+    def job(self, id: str, *, timeout: float = 10.0) -> Job:
+        """See `AsyncClient.job`."""
+        return self._run(self._client.job(id, timeout=timeout))
+
+    def jobs(self, *, timeout: float = 10.0) -> list[Job]:
+        """See `AsyncClient.jobs`."""
+        return self._run(self._client.jobs(timeout=timeout))
+
+    def watch_job(self, id: str) -> Iterator[Job]:
+        """See `AsyncClient.watch_job`."""
+        updates = self._client.watch_job(id)
+        try:
+            while True:
+                job = self._run(_next(updates))
+                if job is None:
+                    return
+                yield job
+        finally:
+            if not self._loop.is_closed():
+                self._run(_close(updates))
+
+    def wait_for_job(self, id: str) -> Job:
+        """See `AsyncClient.wait_for_job`."""
+        return self._run(self._client.wait_for_job(id))
+
+    def fetch_job(self, id: str, file: str, target: str | os.PathLike[str]) -> None:
+        """See `AsyncClient.fetch_job`."""
+        self._run(self._client.fetch_job(id, file, target))
+
+    def cancel_job(self, id: str, *, timeout: float = 10.0) -> Job:
+        """See `AsyncClient.cancel_job`."""
+        return self._run(self._client.cancel_job(id, timeout=timeout))
+
+    def delete_job(self, id: str, *, timeout: float = 30.0) -> None:
+        """See `AsyncClient.delete_job`."""
+        self._run(self._client.delete_job(id, timeout=timeout))
+
     def _run(self, call: Coroutine[Any, Any, Result]) -> Result:
         if self._loop.is_closed() or self._process != os.getpid():
             call.close()
@@ -138,3 +192,12 @@ class Client:
         for other in others:
             other.cancel()
         await asyncio.gather(*others, return_exceptions=True)
+
+
+async def _next(updates: AsyncIterator[Job]) -> Job | None:
+    return await anext(updates, None)
+
+
+async def _close(updates: AsyncIterator[Job]) -> None:
+    if isinstance(updates, AsyncGenerator):
+        await updates.aclose()

@@ -232,13 +232,14 @@ class ServerHello:
     maximum_frame_bytes: int
     generation: int
     limits: Mapping[str, int]
+    initial_window: int = 65_536
 
     @staticmethod
     def decode(message: bytes) -> ServerHello:
         fields = Message(message)
         if fields.number(1) != 1:
             raise WireError("the server speaks another version")
-        return ServerHello(fields.text(3), fields.number(5), fields.number(10), fields.table(11))
+        return ServerHello(fields.text(3), fields.number(5), fields.number(10), fields.table(11), fields.number(6))
 
 
 def client_hello(token: str) -> bytes:

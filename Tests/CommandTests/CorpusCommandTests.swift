@@ -1,0 +1,104 @@
+import Bytes
+import Foundation
+import SAEEngine
+import TestSupport
+import Testing
+
+@Suite struct CorpusCommandTests {
+    let folder: TemporaryFolder
+    let model: String
+    let texts = GeneratedText.sentences(700, seed: 12)
+
+    init() throws {
+        folder = try TemporaryFolder()
+        model = try TinyModel.write(in: folder)
+        try (texts.joined(separator: "\n") + "\n").write(toFile: folder.path("texts"), atomically: true, encoding: .utf8)
+    }
+
+    private func bytes(_ name: String) throws -> [UInt8] { Array(try Data(contentsOf: URL(fileURLWithPath: folder.path(name)))) }
+
+    /// The numbers of the engine in this process.
+    private func expected() throws -> [UInt8] {
+        let engine = try Engine(contentsOf: model)
+        return engine.embed(TextBatch(texts), threads: 1).vectors.withUnsafeBytes { Array($0) }
+    }
+
+    private func embed(_ arguments: String...) throws -> Command {
+        try Command(
+            ["corpus", "embed", folder.path("texts"), "--model", model, "--output", folder.path("v.npy")] + arguments)
+    }
+
+    @Test func `a file becomes an array file with the engine's bits, and nothing else stays`() throws {
+        let run = try embed()
+        #expect(run.status == 0, "\(run.errors)")
+        let array = try bytes("v.npy")
+        #expect(String(decoding: array[10..<128], as: UTF8.self).contains("'shape': (700, 256)"))
+        #expect(Array(array[128...]) == (try expected()))
+        let names = try FileManager.default.contentsOfDirectory(atPath: folder.root)
+        #expect(names.sorted() == ["texts", "tiny.sae", "v.npy"])
+    }
+
+    @Test func `a line without a vector is told beside the output`() throws {
+        try "a cat\n\na dog\n".write(toFile: folder.path("texts"), atomically: true, encoding: .utf8)
+        let run = try embed()
+        #expect(run.status == 0 && run.errors.contains("1 of 3 lines have no vector"))
+        #expect(
+            String(decoding: try bytes("v.npy.errors.jsonl"), as: UTF8.self)
+                == "{\"row\":1,\"error\":{\"code\":\"INVALID_ARGUMENT\",\"message\":\"the text has no piece\"}}\n")
+        let strict = try embed("--fail-on-error")
+        #expect(strict.status == 65 && strict.errors.contains("texts, line 2: the text has no piece"))
+    }
+
+    @Test func `a run that was killed goes on, and another one is refused`() throws {
+        // Killed when its journal has a chunk.
+        let script = """
+            i=0; while [ $i -lt 60 ]; do cat $F/texts; i=$((i + 1)); done >$F/many
+            $SAE corpus embed $F/many --model $M --output $F/whole.npy --threads 1 2>/dev/null || exit 1
+            $SAE corpus embed $F/many --model $M --output $F/v.npy --threads 1 2>/dev/null &
+            while [ ! -s $F/v.npy.journal ]; do kill -0 $! || exit 2; sleep 0.01; done
+            kill -9 $!; wait $!
+            [ ! -e $F/v.npy ] || exit 3
+            $SAE corpus embed $F/many --model $M --output $F/v.npy --dimensions 8 2>$F/refused; [ $? = 65 ] || exit 4
+            $SAE corpus embed $F/many --model $M --output $F/v.npy 2>$F/resumed || exit 5
+            cmp $F/v.npy $F/whole.npy || exit 6
+            """
+        let run = try Command(shell: script, environment: ["F": folder.root, "M": model])
+        #expect(run.status == 0, "\(run.errors)")
+        #expect(String(decoding: try bytes("refused"), as: UTF8.self).contains("was begun with other options"))
+        #expect(String(decoding: try bytes("resumed"), as: UTF8.self).contains("going on behind row 8192"))
+    }
+
+    @Test func `a job is submitted, watched, listed, fetched and deleted`() throws {
+        let script = """
+            $SAE serve --model $M --unix $F/s --listen '' --http '' --drain-lame-duck-ms 0 --state-dir $F --jobs-min-free-bytes 0 2>$F/log &
+            export SAE_CLIENT_CONNECT=unix:$F/s
+            $SAE corpus submit $F/texts --wait 30 --watch --key k >$F/id || exit 1
+            id=$(cat $F/id)
+            [ "$($SAE corpus submit $F/texts --key k 2>/dev/null)" = "$id" ] || exit 2
+            $SAE corpus watch $id >$F/watched || exit 3
+            $SAE corpus list >$F/listed || exit 4
+            $SAE corpus fetch $id --output $F/v.npy || exit 5
+            $SAE corpus embed $F/texts --output $F/remote.npy || exit 6
+            $SAE corpus delete $id || exit 7
+            $SAE corpus fetch $id --output $F/w.npy 2>$F/gone; [ $? = 65 ] || exit 8
+            $SAE corpus submit $F/texts --key slow >$F/id || exit 9
+            $SAE corpus cancel $(cat $F/id) || exit 10
+            kill $!; wait $! || exit 11
+            """
+        let run = try Command(shell: script, environment: ["F": folder.root, "M": model])
+        let log = String(decoding: try bytes("log"), as: UTF8.self)
+        #expect(run.status == 0, "\(run.errors) \(log)")
+        let id = String(decoding: try bytes("id"), as: UTF8.self)
+        #expect(id.utf8.count == 27)
+        #expect(String(decoding: try bytes("listed"), as: UTF8.self).contains("\tdone\t700 rows\t100 %\t"))
+        #expect(String(decoding: try bytes("watched"), as: UTF8.self).contains("vectors.npy\t\(128 + 700 * 1_024)"))
+        #expect(String(decoding: try bytes("gone"), as: UTF8.self).contains("there is no such job"))
+        #expect(Array(try bytes("v.npy")[128...]) == (try expected()))
+        #expect(try bytes("remote.npy") == bytes("v.npy"))
+    }
+
+    @Test func `a command that needs a daemon says so`() throws {
+        let run = try Command(["corpus", "list"])
+        #expect(run.status == 64 && run.errors.contains("say where the daemon is"))
+    }
+}

@@ -1,0 +1,241 @@
+"""Corpus jobs by the package, against real daemons: files, restarts, kill -9 at each step of a commit, a disk that is full."""
+
+import asyncio
+import concurrent.futures
+import contextlib
+import io
+import json
+import pathlib
+import shutil
+import subprocess
+import tempfile
+import threading
+import unittest
+
+import numpy as np
+from daemon import ROOT, Daemon, eventually, reference
+
+from sae_client import AsyncClient, Client, Encoding, JobSpec, JobState, SAEError, Status
+
+
+def lines(count):
+    """Texts, some of which have no vector."""
+    return [b"" if n % 97 == 13 else b"The cat number %d watches the river near house %d." % (n, n * 7919 % 1009) for n in range(count)]
+
+
+def with_jobs(folder, *flags, **others):
+    return Daemon("--state-dir", str(folder), "--jobs-min-free-bytes", "0", *flags, folder=folder, **others)
+
+
+class Files(unittest.TestCase):
+    @classmethod
+    def setUpClass(cls):
+        cls.folder = pathlib.Path(tempfile.mkdtemp(prefix="sae-test-"))
+        cls.daemon = with_jobs(cls.folder, "--jobs-chunk-rows", "64")
+        cls.client = Client(cls.daemon.unix)
+
+    @classmethod
+    def tearDownClass(cls):
+        cls.client.close()
+        cls.daemon.stop()
+        shutil.rmtree(cls.folder)
+
+    def fetched(self, job, file):
+        target = self.folder / "target"
+        self.client.fetch_job(job.id, file, target)
+        return target.read_bytes()
+
+    def run_job(self, data, spec=JobSpec()):
+        job = self.client.wait_for_job(self.client.submit_job(data, spec).id)
+        self.assertIs(job.state, JobState.DONE)
+        return job
+
+    def test_array_files_of_each_encoding_are_what_embed_gives(self):
+        texts = lines(500)
+        for encoding in Encoding:
+            job = self.run_job(b"\n".join(texts), JobSpec(encoding=encoding, dimensions=64))
+            self.assertEqual((job.rows_done, job.rows_failed), (500, 6))
+            array = np.load(io.BytesIO(self.fetched(job, "vectors.npy")))
+            expected = reference(self.daemon.unix, texts, encoding.name, 64)
+            scales = expected[array.nbytes:]
+            self.assertEqual(array.tobytes(), expected[: array.nbytes])
+            if encoding is Encoding.INT8:
+                self.assertEqual(np.load(io.BytesIO(self.fetched(job, "scales.npy"))).tobytes(), scales)
+            errors = [json.loads(line) for line in self.fetched(job, "errors.jsonl").splitlines()]
+            self.assertEqual([error["row"] for error in errors], [n for n in range(500) if n % 97 == 13])
+            self.assertEqual({error["error"]["code"] for error in errors}, {"INVALID_ARGUMENT"})
+
+    def test_json_lines_in_and_out(self):
+        rows = [b'{"id":"a","body":"a cat"}', b'{"body":"a dog","body":"a \\u00fc"}', b"no object", b'{"id":"d","body":7}',
+                b'{"text":"other"}', b'{"body":"", "id":"\\"<&"}', b'{"body":"last","more":{"body":"inner"}}']
+        job = self.run_job(b"\n".join(rows), JobSpec(text_field="body", json_output=True))
+        out = [json.loads(line) for line in self.fetched(job, "rows.jsonl").splitlines()]
+        self.assertEqual([row["row"] for row in out], list(range(7)))
+        self.assertEqual([row.get("id") for row in out], ["a", None, None, "d", None, '"<&', None])
+        self.assertEqual(["error" in row for row in out], [False, False, True, True, True, True, False])
+        vectors = np.array([row["embedding"] for row in out if "error" not in row], dtype=np.float32)
+        self.assertEqual(vectors.tobytes(), reference(self.daemon.unix, ["a cat", "a ü", "last"]))
+        self.assertEqual(job.rows_failed, 4)
+
+    def test_an_empty_input_gives_an_array_without_rows(self):
+        job = self.run_job(b"")
+        self.assertEqual(np.load(io.BytesIO(self.fetched(job, "vectors.npy"))).shape, (0, 256))
+
+    def test_an_upload_goes_on_with_what_is_on_disk(self):
+        data = b"\n".join(lines(300))
+        job = self.client.create_job(JobSpec(key="halves"))
+        self.assertEqual(self.client.put_job_input(job.id, data[:1_000], 0), 1_000)
+        with self.assertRaises(SAEError) as caught:
+            self.client.put_job_input(job.id, data, 0)
+        self.assertEqual((caught.exception.code, caught.exception.limit_value), (Status.FAILED_PRECONDITION, 1_000))
+        self.assertEqual(self.client.job(job.id).input_bytes, 1_000)
+        for size, digest in ((len(data), bytes(32)), (1_000, bytes(32))):
+            with self.assertRaises(SAEError) as caught:
+                self.client.start_job(job.id, size, digest)
+            self.assertIs(caught.exception.code, Status.DATA_LOSS)
+        done = self.client.wait_for_job(self.client.submit_job(data, JobSpec(key="halves")).id)
+        self.assertEqual((done.id, done.rows_done), (job.id, 300))
+        # The same once more changes nothing; the same key for something else is refused.
+        self.assertEqual(self.client.submit_job(data, JobSpec(key="halves")).id, job.id)
+        with self.assertRaises(SAEError) as caught:
+            self.client.create_job(JobSpec(key="halves", truncate=True))
+        self.assertIs(caught.exception.code, Status.ALREADY_EXISTS)
+
+    def test_a_bad_row_fails_a_job_that_asks_for_it(self):
+        job = self.client.submit_job(b"a cat\n\na dog\n", JobSpec(fail_on_error=True))
+        with self.assertRaisesRegex(SAEError, "row 1: the text has no piece"):
+            self.client.wait_for_job(job.id)
+        with self.assertRaises(SAEError) as caught:
+            self.client.fetch_job(job.id, "vectors.npy", self.folder / "none")
+        self.assertIs(caught.exception.code, Status.NOT_FOUND)
+
+    def test_jobs_are_listed_cancelled_and_deleted(self):
+        job = self.client.create_job()
+        self.assertEqual(self.client.jobs()[0].id, job.id)
+        with self.assertRaises(SAEError) as caught:
+            self.client.delete_job(job.id)
+        self.assertIs(caught.exception.code, Status.FAILED_PRECONDITION)
+        self.assertIs(self.client.cancel_job(job.id).state, JobState.CANCELLED)
+        self.assertIs(self.client.cancel_job(job.id).state, JobState.CANCELLED)
+        self.assertEqual([each.state for each in self.client.watch_job(job.id)], [JobState.CANCELLED])
+        self.client.delete_job(job.id)
+        for call in (self.client.job, self.client.cancel_job, self.client.delete_job, self.client.wait_for_job):
+            with self.assertRaises(SAEError) as caught:
+                call(job.id)
+            self.assertIs(caught.exception.code, Status.NOT_FOUND)
+        self.assertFalse((self.folder / "jobs" / job.id).exists())
+
+    def test_a_running_job_is_cancelled_at_its_next_chunk(self):
+        job = self.client.submit_job(b"\n".join(lines(200_000)))
+        self.assertTrue(eventually(lambda: self.client.job(job.id).rows_done > 0))
+        self.client.cancel_job(job.id)
+        with self.assertRaises(SAEError) as caught:
+            self.client.wait_for_job(job.id)
+        self.assertIs(caught.exception.code, Status.CANCELLED)
+        self.assertLess(self.client.job(job.id).rows_done, 200_000)
+        self.assertEqual(sorted(path.name for path in (self.folder / "jobs" / job.id).iterdir()), ["input", "job.json"])
+
+    def test_asyncio(self):
+        async def main():
+            async with AsyncClient(self.daemon.unix) as client:
+                jobs = await asyncio.gather(*(client.submit_job(b"text %d\n" % n) for n in range(5)))
+                done = await asyncio.gather(*(client.wait_for_job(job.id) for job in jobs))
+                self.assertEqual({job.rows_done for job in done}, {1})
+                self.assertTrue(await client.health("sae.v1.Jobs"))
+        asyncio.run(main())
+
+    def test_limits(self):
+        folder = pathlib.Path(tempfile.mkdtemp(prefix="sae-test-"))
+        with with_jobs(folder, "--jobs-max-per-owner", "2", "--jobs-max-input-bytes", "1000") as daemon, Client(daemon.unix) as client:
+            first = client.create_job()
+            client.create_job()
+            with self.assertRaises(SAEError) as caught:
+                client.create_job()
+            self.assertEqual((caught.exception.code, caught.exception.limit), (Status.RESOURCE_EXHAUSTED, "jobs.max_per_owner"))
+            with self.assertRaises(SAEError) as caught:
+                client.put_job_input(first.id, bytes(1_001), 0)
+            self.assertEqual((caught.exception.code, caught.exception.limit), (Status.RESOURCE_EXHAUSTED, "jobs.max_input_bytes"))
+        shutil.rmtree(folder)
+
+
+class Faults(unittest.TestCase):
+    """The steps of a job on the disk, by a library that is loaded before the C library; the program knows nothing of it."""
+
+    @classmethod
+    def setUpClass(cls):
+        cls.root = pathlib.Path(tempfile.mkdtemp(prefix="sae-test-"))
+        cls.library = cls.root / "fault.so"
+        subprocess.run(
+            ["cc", "-shared", "-fPIC", "-o", str(cls.library), str(ROOT / "Tests/Chaos/fault.c")], check=True, timeout=60)
+        cls.data = b"\n".join(lines(600))
+        folder = cls.root / "undisturbed"
+        folder.mkdir()
+        cls.log = cls.root / "steps"
+        with with_jobs(folder, "--jobs-chunk-rows", "100", LD_PRELOAD=str(cls.library), FAULT_LOG=str(cls.log)) as daemon:
+            cls.expected = cls.outcome(daemon, folder)
+        cls.steps = cls.log.read_text().split()
+
+    @classmethod
+    def tearDownClass(cls):
+        shutil.rmtree(cls.root)
+
+    @classmethod
+    def outcome(cls, daemon, folder):
+        """Submits, however often that takes, and fetches."""
+        with Client(daemon.unix) as client:
+            job = client.wait_for_job(client.submit_job(cls.data, JobSpec(key="k", encoding=Encoding.INT8)).id)
+            files = {}
+            for file in job.files:
+                if file.name != "manifest.json":
+                    client.fetch_job(job.id, file.name, folder / file.name)
+                    files[file.name] = (folder / file.name).read_bytes()
+        return files
+
+    def submit(self, client):
+        with contextlib.suppress(SAEError, concurrent.futures.CancelledError):
+            client.submit_job(self.data, JobSpec(key="k", encoding=Encoding.INT8))
+
+    def test_there_are_steps(self):
+        self.assertGreater(self.steps.count("fdatasync"), 6 * 3)
+        self.assertEqual(set(self.expected), {"vectors.npy", "scales.npy", "errors.jsonl"})
+
+    def test_a_daemon_that_dies_at_any_step_leaves_what_the_next_one_makes_the_same_file_of(self):
+        # scripts/chaos-jobs.sh takes every step in each way.
+        kinds = ("before", "after", "torn")
+        chosen = [(number, kinds[number // 3 % 3]) for number in range(1, len(self.steps) + 1, 3)]
+        for number, kind in chosen:
+            with self.subTest(step=f"{number} {self.steps[number - 1]}", kind=kind):
+                folder = self.root / f"{number}{kind}"
+                folder.mkdir()
+                target = with_jobs(
+                    folder, "--jobs-chunk-rows", "100", LD_PRELOAD=str(self.library), FAULT_AT=str(number), FAULT_KIND=kind)
+                client = Client(target.unix)
+                submitting = threading.Thread(target=self.submit, args=(client,))
+                submitting.start()
+                self.assertTrue(eventually(lambda: target.process.poll() is not None), "the step did not come")
+                client.close()
+                submitting.join()
+                target.kill()
+                with with_jobs(folder) as daemon:
+                    self.assertEqual(self.outcome(daemon, folder), self.expected)
+                shutil.rmtree(folder)
+
+    def test_a_disk_that_is_full_for_a_while_holds_a_job_up_and_no_more(self):
+        # The first commit is behind the steps that make and start the job.
+        first = self.steps.index("fdatasync")
+        for kind in ("enospc", "eio"):
+            with self.subTest(kind=kind):
+                folder = self.root / kind
+                folder.mkdir()
+                with with_jobs(folder, "--jobs-chunk-rows", "100", "--log-level", "debug", LD_PRELOAD=str(self.library),
+                               FAULT_AT=str(first + 3), FAULT_KIND=kind, FAULT_COUNT="1") as daemon:
+                    with Client(daemon.unix) as client:
+                        job = client.submit_job(self.data, JobSpec(key="k", encoding=Encoding.INT8))
+                        self.assertTrue(eventually(lambda: client.job(job.id).stall != ""))
+                        self.assertEqual(daemon.metric('sae_job_stalled{reason="disk"}'), 1)
+                    self.assertEqual(self.outcome(daemon, folder), self.expected)
+                    self.assertEqual(daemon.metric('sae_job_stalled{reason="disk"}'), 0)
+
+
+if __name__ == "__main__":
+    unittest.main()
