@@ -1,3 +1,4 @@
+import Daemon
 import SAEClient
 import SAEEngine
 import TestSupport
@@ -6,8 +7,10 @@ import Testing
 /// `Client.embedStream` against a daemon.
 @Suite struct EmbeddingStreamTests {
     private func stream(_ texts: [String]) -> AsyncStream<String> {
-        var rest = texts[...]
-        return AsyncStream { rest.popFirst() }
+        AsyncStream { continuation in
+            for text in texts { continuation.yield(text) }
+            continuation.finish()
+        }
     }
 
     @Test(arguments: [0, 1, 256, 257, 5_000])

@@ -100,7 +100,7 @@ func littleEndian(_ values: [Float]) -> [UInt8] {
 }
 
 extension GoldenFrame {
-    static let all: [GoldenFrame] = opening + embedding + answers + others + streams
+    static let all: [GoldenFrame] = opening + embedding + answers + others + streams + jobs
 
     private static let generation: UInt64 = 0x0123_4567_89ab_cdef
 
