@@ -135,24 +135,32 @@ def points(run, library, root):
 
 
 def full_disk(run, source, root, expected):
-    """A file system too small for the job: it waits, says why, and goes on when there is room."""
+    """A file system that somebody else fills in the midst of the job: it waits, says why, and goes on when there is room."""
     folder = root / "disk"
     folder.mkdir()
-    size = source.stat().st_size + run.rows * 260 // 2
+    size = source.stat().st_size + run.rows * 270 + (64 << 20)
     mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={size}", "tmpfs", str(folder)], stderr=subprocess.DEVNULL)
     if mounted.returncode:
         return run.note("not run: no permission to mount a small file system", "skipped")
+    ballast, target = folder / "ballast", None
     try:
         target = start(folder)
         with Client(target.unix) as client:
             job = client.submit_job(source, SPEC)
+            daemon.eventually(lambda: client.job(job.id).rows_done > 0, 300)
+            with open(ballast, "wb") as file, contextlib.suppress(OSError):
+                while True:
+                    file.write(bytes(1 << 20))
+                    file.flush()
             run.check("the job says that the disk is full",
                       daemon.eventually(lambda: "full" in client.job(job.id).stall, 300), equal=True)
             run.note("rows committed by then", client.job(job.id).rows_done)
-            subprocess.run(["mount", "-o", f"remount,size={size * 4}", str(folder)], check=True)
+            ballast.unlink()
         run.check("files the same once there is room", outcome(target, source, root)[1] == expected, equal=True)
         target.stop()
     finally:
+        if target is not None and target.process.poll() is None:
+            target.kill()
         subprocess.run(["umount", "-l", str(folder)], check=False)
 
 
