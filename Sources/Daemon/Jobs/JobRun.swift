@@ -47,6 +47,8 @@ final class JobRun {
         if store.isStopping && !job.isCancelled && failure == nil { return }
         let phase = failure == nil ? JobPhase.cancelled : .failed
         let problem = failure.map { JobRecord.Problem(code: $0.code.rawValue, message: $0.message, limit: $0.limit) }
+        // Nobody can fetch them. The journal first: after a stop before the record is written, the job begins anew.
+        for path in [paths.journal, paths.rows.partial, paths.errors.partial, paths.scales.partial] { unlink(path) }
         // On a disk that takes nothing the job ends for this daemon, and goes on with the next.
         job.change { state in
             state.record.phase = phase
@@ -56,8 +58,6 @@ final class JobRun {
             state.changes += 1
         }
         try? job.save()
-        // Nobody can fetch them.
-        for path in [paths.rows.partial, paths.errors.partial, paths.scales.partial, paths.journal] { unlink(path) }
     }
 
     /// Fixes what computes the job, at its first start, or finds that again.
