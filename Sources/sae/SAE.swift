@@ -30,7 +30,6 @@ struct SAE: AsyncParsableCommand {
             FitCommand.self,
             TeacherCommand.self,
             EvolveCommand.self,
-            AdaptCommand.self,
             EvalCommand.self,
             BenchCommand.self,
             ModelCommand.self,
