@@ -38,7 +38,7 @@ package struct Adaptation {
     package struct Result: Sendable {
         package let domain: Scores
         package let general: Scores?
-        /// What the search for rules recommends, of the model that was written.
+        /// What the search for rules recommends, or the model's own rules if that is worse on held-out texts; of the model that was written.
         package let generation: Digest
         /// The domain gained by more than two standard errors.
         package var isBetter: Bool { domain.gain.mean > 2 * domain.gain.error }
@@ -79,15 +79,18 @@ package struct Adaptation {
         let fitted = scores(tests, Engine(model: base))
         observe(.step("searching for rules"))
         let material = try MiningMaterial(pairs, basis: inputs.basis, engine: Engine(model: base), options: fitting)
-        let best = try RuleSearch(
+        let found = try RuleSearch(
             base, path: output, material: material, corpus: inputs.corpus, teacher: inputs.teacher, fitting: fitting,
             options: search, observe: { observe(.search($0)) }
-        ).run(in: &library, now: now).best
-        let (generation, worth) = try library.generation(best.digest)
+        ).run(in: &library, now: now)
+        // Few texts can deceive a search: what it recommends has to be better on texts that it has not looked at.
+        let score = { (point: SearchResult.Point) in point.worth.scores["held-out-cosine"] ?? -1 }
+        let chosen = score(found.best) > score(found.start) ? found.best : found.start
+        let (generation, worth) = try library.generation(chosen.digest)
         observe(.step("measuring the result"))
         let final = scores(tests, Engine(model: try generation.model(on: base, worth: worth, basePath: output)))
         let all = tests.indices.map { Scores(before: before[$0], fitted: fitted[$0], final: final[$0]) }
-        return Result(domain: all[0], general: all.count > 1 ? all[1] : nil, generation: best.digest)
+        return Result(domain: all[0], general: all.count > 1 ? all[1] : nil, generation: chosen.digest)
     }
 
     private func test(_ pair: TeacherPair) throws -> TestTexts {

@@ -29,6 +29,7 @@ struct SAE: AsyncParsableCommand {
             AdminCommand.self,
             FitCommand.self,
             TeacherCommand.self,
+            AdaptCommand.self,
             EvolveCommand.self,
             EvalCommand.self,
             BenchCommand.self,
