@@ -39,8 +39,6 @@ struct CandidatePool: Sendable {
     let families: [RuleFamily]
     /// What a rule adds to a model, with its record; classes are counted with each rule that has one.
     let byteCounts: [Int]
-    /// The first piece of each pattern.
-    let leaders: [UInt32]
     private let holders: [UInt32: [Int]]
     /// A row a candidate, as the record will hold it: elements times the scale of the row.
     private(set) var elements: [Int8] = []
@@ -72,7 +70,6 @@ struct CandidatePool: Sendable {
             }
             return shape.recordBytes + Self.ruleBytes + 4 * rule.pattern.elements.count + classBytes
         }
-        leaders = set.rules.map { set.pieces(of: $0.pattern).first ?? 0 }
         var holders: [UInt32: [Int]] = [:]
         for (candidate, rule) in set.rules.enumerated() {
             if let piece = set.pieces(of: rule.pattern).max() { holders[piece, default: []].append(candidate) }

@@ -22,21 +22,21 @@ struct ForwardSelection: Sendable {
         self.evaluationCount = evaluationCount
     }
 
-    /// Computes the gains of all rules not in force; to be called after vectors changed.
-    mutating func survey(_ state: SearchState, threadCount: Int) {
+    /// Computes the gains of all rules not in force that are open to it; to be called after vectors changed.
+    mutating func survey(_ state: SearchState, threadCount: Int, isOpen: @Sendable (Int) -> Bool = { _ in true }) {
         let (start, pool) = (individual, state.pool)
         let gains = Slots<[(gain: Double, candidate: Int)]>(count: threadCount)
         DispatchQueue.concurrentPerform(iterations: threadCount) { thread in
             var (individual, memory, change) = (start, Auction(), Individual.Change())
             gains[thread] = stride(from: thread, to: pool.count, by: threadCount).compactMap { candidate in
-                guard !individual.genome.contains(candidate) else { return nil }
+                guard isOpen(candidate), !individual.genome.contains(candidate) else { return nil }
                 individual.change(flipping: candidate, in: state.selecting, pool, without: nil, &memory, into: &change)
                 let gain = state.costs.worth(change, textCount: state.selecting.count)
                 return gain > 0 ? (gain, candidate) : nil
             }
         }
         queue = gains.values.flatMap { $0 ?? [] }.sorted(by: Self.ascends)
-        evaluationCount += pool.count - start.ruleCount
+        evaluationCount += (0..<pool.count).count { isOpen($0) && !start.genome.contains($0) }
     }
 
     private static func ascends(_ a: (gain: Double, candidate: Int), _ b: (gain: Double, candidate: Int)) -> Bool {

@@ -132,10 +132,10 @@ struct CostModel: Sendable, Equatable {
     /// What an edit takes from the mean cosine that the products do not show (`RuleSearch.moveBases`), an edit a text.
     var slip = 0.0
 
-    /// Microseconds that the first rule adds to a text, as all are scanned then, and that an edit adds (decision 10: 5,206
-    /// rules with 1.2 edits a text cost about a microsecond, half of it scanning).
-    static let scan = 0.5
-    static let edit = 0.35
+    /// Microseconds that the first rule adds to a text, as all are scanned then, and that an edit adds: measured of 700 to
+    /// 6,600 rules with 1.1 to 3.6 edits a text (docs/evolution.md).
+    static let scan = 0.1
+    static let edit = 0.9
 
     static func microseconds(ruleCount: Int, editsPerText: Double) -> Double {
         ruleCount == 0 ? 0 : scan + edit * editsPerText

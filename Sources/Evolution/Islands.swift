@@ -15,34 +15,37 @@ struct Islands: Sendable {
     private(set) var populations: [[Individual]]
     private(set) var archive = Archive()
     private(set) var birthCount: Int
-    private(set) var evaluationCount = 0
+    private(set) var evaluationCount: Int
     /// Of everything alive or kept, and of its ancestors.
     private(set) var births: [Int: Individual.Birth] = [:]
     /// The best of all deciding texts so far, under the vectors in force.
     private(set) var champion: Individual
 
-    /// Rule sets of different sizes: the candidates of the most gain, each left out by chance.
+    /// Founders: on each island forward selection from a random half of the candidates, at several sizes.
     init(_ state: SearchState, _ options: SearchOptions) {
         self.options = options
-        let ranking = state.pool.ranking
-        let slots = Slots<Individual>(count: options.islandCount * options.populationCount)
-        DispatchQueue.concurrentPerform(iterations: options.islandCount * options.populationCount) { number in
-            var random = CounterRandom(options.seed, 0xF0DE, UInt64(number))
-            // Sizes fall evenly in their logarithm, from all candidates to an eighth of them.
-            let share = pow(0.125, Double(random.unitFloat()))
-            var genome = Genome(candidateCount: state.pool.count)
-            for candidate in ranking.prefix(Int(Double(ranking.count) * share)) where random.unitFloat() < 0.9 {
-                genome.flip(candidate)
+        let slots = Slots<(founders: [Individual], evaluations: Int)>(count: options.islandCount)
+        DispatchQueue.concurrentPerform(iterations: options.islandCount) { island in
+            let open = CounterRandom(options.seed, 0xF0DE, UInt64(island))
+            let empty = state.individual(Genome(candidateCount: state.pool.count), foldCount: options.islandCount)
+            var selection = ForwardSelection(empty)
+            selection.survey(state, threadCount: 1) { candidate in
+                var coin = open.derived(UInt64(candidate))
+                return coin.next() & 1 == 1
             }
-            var individual = state.individual(genome, foldCount: options.islandCount)
-            individual.birth.number = number
-            individual.birth.island = number / options.populationCount
-            slots[number] = individual
+            let founders = (0..<options.populationCount).map { number in
+                selection.add(options.additionCount, state, round: 0)
+                var founder = selection.individual
+                founder.birth = Individual.Birth(number: island * options.populationCount + number, island: island)
+                return founder
+            }
+            slots[island] = (founders, selection.evaluationCount)
         }
-        let all = slots.values.compactMap { $0 }
-        birthCount = all.count
-        populations = (0..<options.islandCount).map { island in all.filter { $0.birth.island == island } }
-        champion = all[0]
+        let found = slots.values.compactMap { $0 }
+        populations = found.map(\.founders)
+        evaluationCount = found.reduce(0) { $0 + $1.evaluations }
+        birthCount = options.islandCount * options.populationCount
+        champion = populations[0][0]
         let founders = populations
         populations = founders.map { island in island.map { registered($0) } }
         champion = populations[0][0]
@@ -109,11 +112,11 @@ struct Islands: Sendable {
             let count = options.islandCount * options.broodCount
             let slots = Slots<(child: Individual, evaluations: Int)>(count: count)
             let options = options
-            let (parents, elders, ranking) = (populations, archive.ordered.map(\.entry), state.pool.ranking)
+            let (parents, elders) = (populations, archive.ordered.map(\.entry))
             DispatchQueue.concurrentPerform(iterations: count) { number in
                 let island = number / options.broodCount
                 var breeder = Breeder(
-                    state: state, options: options, ranking: ranking, island: island, round: round,
+                    state: state, options: options, island: island, round: round,
                     random: CounterRandom(
                         options.seed, UInt64(round), UInt64(step), UInt64(number)))
                 let child = breeder.child(of: parents[island], elders: elders)
@@ -186,7 +189,6 @@ struct Islands: Sendable {
 private struct Breeder {
     let state: SearchState
     let options: SearchOptions
-    let ranking: [Int]
     let island: Int
     let round: Int
     var random: CounterRandom
@@ -195,19 +197,19 @@ private struct Breeder {
     private var change = Individual.Change()
 
     init(
-        state: SearchState, options: SearchOptions, ranking: [Int], island: Int, round: Int, random: CounterRandom
+        state: SearchState, options: SearchOptions, island: Int, round: Int, random: CounterRandom
     ) {
-        (self.state, self.options, self.ranking) = (state, options, ranking)
+        (self.state, self.options) = (state, options)
         (self.island, self.round, self.random) = (island, round, random)
     }
 
     mutating func child(of population: [Individual], elders: [Archive.Entry]) -> Individual {
         let draw = random.unitFloat()
-        if draw < 0.05, population.count > 1 {
+        if draw < 0.2, population.count > 1 {
             return crossed(tournament(population), tournament(population))
         }
-        if draw < 0.1 { return tuned(tournament(population)) }
-        if draw < 0.2, !elders.isEmpty {
+        if draw < 0.25 { return tuned(tournament(population)) }
+        if draw < 0.3, !elders.isEmpty {
             let elder = elders[below(elders.count)]
             var individual = state.individual(elder.genome, foldCount: options.islandCount)
             individual.birth = elder.birth
@@ -239,9 +241,8 @@ private struct Breeder {
         for _ in 0..<options.trialCount {
             let draw = random.unitFloat()
             if draw < 0.5 || members.isEmpty {
-                let place = random.unitFloat()
-                try_(ranking[min(ranking.count - 1, Int(Float(ranking.count) * place * place))], &child)
-            } else if draw < 0.8 {
+                try_(below(state.pool.count), &child)
+            } else if draw < 0.85 {
                 try_(members[below(members.count)], &child)
             } else {
                 exchange(members[below(members.count)], &child)
@@ -288,17 +289,13 @@ private struct Breeder {
         child.change(flipping: candidate, in: state.selecting, state.pool, without: island, &memory, into: &change)
     }
 
-    /// Rules that begin with the same piece stay together: half of the pieces take theirs from the second parent.
+    /// Where the parents differ, the second one's choice is tried in the first, and kept where it helps.
     private mutating func crossed(_ first: Individual, _ second: Individual) -> Individual {
-        let key = random.next()
-        var genome = first.genome
-        for candidate in 0..<state.pool.count where first.genome.contains(candidate) != second.genome.contains(candidate) {
-            var coin = CounterRandom(key, UInt64(state.pool.leaders[candidate]))
-            if coin.next() & 1 == 1 { genome.flip(candidate) }
-        }
-        var child = state.individual(genome, foldCount: options.islandCount)
+        var child = first
         child.birth = birth(.crossed, first, second)
-        evaluationCount += 1
+        var differing = (0..<state.pool.count).filter { first.genome.contains($0) != second.genome.contains($0) }.map { UInt32($0) }
+        shuffle(&differing, using: &random)
+        for candidate in differing.prefix(options.trialCount) { try_(Int(candidate), &child) }
         return child
     }
 

@@ -227,8 +227,8 @@ package struct RuleSearch {
         run.history.append(
             SearchRound(
                 number: run.round, islandCosines: islands ?? [run.champion.cosine()], championCosine: run.champion.cosine(),
-                ruleCount: run.champion.ruleCount, archiveCount: run.archive.entries.count,
-                evaluationCount: run.evaluationCount, isRefitted: isRefitted))
+                ruleCount: run.champion.ruleCount, editsPerText: run.champion.editsPerText,
+                archiveCount: run.archive.entries.count, evaluationCount: run.evaluationCount, isRefitted: isRefitted))
     }
 }
 
@@ -239,6 +239,7 @@ package struct SearchRound: Sendable, Equatable {
     package var islandCosines: [Double]
     package var championCosine: Double
     package var ruleCount: Int
+    package var editsPerText: Double
     package var archiveCount: Int
     /// Rules tried so far, each on the texts that hold it.
     package var evaluationCount: Int

@@ -181,6 +181,7 @@ extension ByteWriter {
         for cosine in round.islandCosines { append(cosine.bitPattern) }
         append(round.championCosine.bitPattern)
         append(UInt32(round.ruleCount))
+        append(round.editsPerText.bitPattern)
         append(UInt32(round.archiveCount))
         append(UInt64(round.evaluationCount))
         append(UInt8(round.isRefitted ? 1 : 0))
@@ -228,11 +229,11 @@ extension ByteReader {
     fileprivate mutating func searchRound() -> SearchRound? {
         guard let number: UInt32 = next(), let islands: UInt32 = next(), remaining >= 8 * Int(islands) else { return nil }
         let cosines = (0..<islands).compactMap { _ in double() }
-        guard let champion = double(), let rules: UInt32 = next(), let archive: UInt32 = next(), let evaluations: UInt64 = next(),
+        guard let champion = double(), let rules: UInt32 = next(), let edits = double(), let archive: UInt32 = next(), let evaluations: UInt64 = next(),
             let refit: UInt8 = next()
         else { return nil }
         return SearchRound(
-            number: Int(number), islandCosines: cosines, championCosine: champion, ruleCount: Int(rules),
+            number: Int(number), islandCosines: cosines, championCosine: champion, ruleCount: Int(rules), editsPerText: edits,
             archiveCount: Int(archive), evaluationCount: Int(evaluations), isRefitted: refit == 1)
     }
 }

@@ -24,25 +24,25 @@ package struct SearchOptions: Sendable {
 
     package var islandCount = 4
     /// Individuals an island.
-    package var populationCount = 8
+    package var populationCount = 6
     /// Children an island and step.
     package var broodCount = 2
     /// Steps a round; between rounds individuals migrate.
-    package var stepCount = 8
+    package var stepCount = 4
     /// Rules that are tried in a mutation.
-    package var trialCount = 64
+    package var trialCount = 256
     /// A mutation may lose so much of mean cosine, times −ln of a random number, divided by the round.
     package var heat = 1e-7
     /// Individuals that a parent is the best of.
     package var tournamentCount = 3
     /// Every so many rounds the vectors of the rules are computed anew, with the best rule set in force.
-    package var refitRounds = 5
-    /// Rules that one round of forward selection adds.
+    package var refitRounds = 10
+    /// Rules that one round of forward selection adds; the founders of an island differ by so many.
     package var additionCount = 1_024
 
     /// What a megabyte of rules, and a microsecond a text, must bring in mean cosine.
     package var bytePrice = 0.0001
-    package var timePrice = 0.0002
+    package var timePrice = 0.0001
     package var threadCount = 2
 
     package init() {}
@@ -50,9 +50,10 @@ package struct SearchOptions: Sendable {
     /// Everything that the result depends on but the texts, the number of rounds and what ends them.
     var summary: String {
         "\(method.rawValue), candidates \(candidateCount), minimum count \(minimumCount), shrinkage \(shrinkage), "
-            + "evidence \(evidence), refit every \(refitRounds), byte price \(bytePrice), time price \(timePrice)"
+            + "evidence \(evidence), refit every \(refitRounds), byte price \(bytePrice), time price \(timePrice), "
+            + "additions \(additionCount)"
             + (method == .greedy
-                ? ", additions \(additionCount)"
+                ? ""
                 : ", islands \(islandCount) of \(populationCount), brood \(broodCount), steps \(stepCount), trials \(trialCount), "
                     + "tournament \(tournamentCount), heat \(heat)")
     }

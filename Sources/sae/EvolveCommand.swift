@@ -174,7 +174,7 @@ struct EvolveCommand: ParsableCommand {
         case .round(let round, let count, let seconds):
             Terminal.printNote(
                 "round \(round.number) of \(count): \(fixed(Float(round.championCosine), 5, 0)) with \(round.ruleCount) rules, "
-                    + "archive \(round.archiveCount), \(round.evaluationCount) trials, "
+                    + "\(fixed(Float(round.editsPerText), 2, 0)) edits a text, archive \(round.archiveCount), \(round.evaluationCount) trials, "
                     + "\(fixed(Float(seconds), 1, 0)) s\(round.isRefitted ? ", refitted" : "")")
         case .generation(let digest, let name, let ruleCount, let worth):
             let score = { (name: String) in worth.scores[name].map { fixed(Float($0), 5, 0) } ?? "-" }
