@@ -1,6 +1,9 @@
 import ArgumentParser
 import Bytes
 import Foundation
+import KeyValueStore
+import Models
+import RuleLibrary
 import SAEEngine
 import Scoring
 
@@ -21,8 +24,18 @@ struct EngineOptions: ParsableArguments {
     @Option(help: ArgumentHelp("OpenCL device: its number, a part of its name, or auto.", valueName: "device"))
     var device = "auto"
 
+    @Option(help: ArgumentHelp("Take the rules of a generation in this rule library instead of the model's own.", valueName: "folder"))
+    var library: String?
+
+    @Option(help: "The generation: the beginning of a digest, or \"promoted\".")
+    var generation = "promoted"
+
+    func validate() throws {
+        guard library != nil || generation == "promoted" else { throw ValidationError("--generation needs --library") }
+    }
+
     /// Whether nothing was asked for, so that a daemon may compute instead.
-    var areDefaults: Bool { model == nil && sweeps == 1 && scorer == .int8 && device == "auto" }
+    var areDefaults: Bool { model == nil && library == nil && sweeps == 1 && scorer == .int8 && device == "auto" }
 
     /// The engine; a note says so when the scorer that was asked for is not at work.
     func open() throws -> Engine {
@@ -30,11 +43,21 @@ struct EngineOptions: ParsableArguments {
         let settings = ScorerSettings(
             choice: scorer, device: device, cacheDirectory: KernelCacheDirectory(environment: environment),
             probe: DeviceProbe.ofThisProgram(environment: environment))
-        let engine = try Engine(contentsOf: try model ?? ResourceLocator.model(), scorer: settings, sweepCount: sweeps)
+        let path = try model ?? ResourceLocator.model()
+        let engine =
+            if let library { Engine(model: try rules(in: library, on: path), scorer: settings, sweepCount: sweeps) } else {
+                try Engine(contentsOf: path, scorer: settings, sweepCount: sweeps)
+            }
         if let failure = engine.scorerOpeningFailure {
             Terminal.printNote("\(failure); the CPU scores instead, with \(engine.numerics)")
         }
         return engine
+    }
+
+    private func rules(in folder: String, on path: String) throws -> Model {
+        var library = try Library(folder, access: .reading)
+        let (found, worth) = try library.generation(try library.digest(named: generation))
+        return try found.model(on: try Model(path), worth: worth, basePath: path)
     }
 }
 

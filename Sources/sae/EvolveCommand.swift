@@ -142,7 +142,7 @@ struct EvolveCommand: ParsableCommand {
         if let report, let contents = result.report {
             let page = SearchPage(
                 modelName: base.name, options: options, result: result, report: contents, control: beside,
-                pieceText: { id in displayed(String(decoding: base.pieces.piece(id), as: UTF8.self)) })
+                pieceText: { id in String(decoding: base.pieces.piece(id), as: UTF8.self) })
             var file = try AtomicFileWriter(report)
             try file.append(Array(page.html.utf8))
             try file.commit()

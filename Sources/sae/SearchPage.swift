@@ -10,7 +10,7 @@ struct SearchPage {
     let report: SearchReport
     /// Forward selection from the same candidates, if it was run beside.
     let control: SearchResult?
-    /// Of piece ids.
+    /// The text of a piece, as the tokenizer writes it.
     let pieceText: (UInt32) -> String
 
     private static let colours = ["#0f8b8d", "#c8553d", "#7a6fd0", "#b8860b", "#3a7d44", "#b0477f", "#4f7cac", "#8a6d5c"]
@@ -175,7 +175,7 @@ struct SearchPage {
         }
         return """
             <section><h2>Families</h2><div class="share">\(bars.joined())</div>
-            <table><tr><th>family</th><th class="n">rules</th><th class="n">bytes</th><th class="n">texts that use one, for each rule, a text</th></tr>\
+            <table><tr><th>family</th><th class="n">rules</th><th class="n">bytes</th><th class="n">uses a text</th></tr>\
             \(rows.joined())</table></section>
             """
     }
@@ -221,16 +221,20 @@ struct SearchPage {
     private func text(_ pattern: Pattern) -> String {
         func text(_ element: PatternElement) -> String {
             switch element {
-            case .record(let id): return pieceText(id)
+            case .record(let id): return displayed(pieceText(id))
             case .pieceClass(let index):
                 let members = report.classes[index].members
-                return "{" + members.prefix(8).map(pieceText).joined(separator: ", ") + (members.count > 8 ? ", …" : "") + "}"
+                return "{" + members.prefix(8).map { displayed(pieceText($0)) }.joined(separator: ", ") + (members.count > 8 ? ", …" : "") + "}"
             }
         }
         switch pattern {
         case .sequence(let elements, let gaps):
             var result = text(elements[0])
-            for (element, gap) in zip(elements.dropFirst(), gaps) { result += (gap > 0 ? " … " : " ") + text(element) }
+            for (element, gap) in zip(elements.dropFirst(), gaps) {
+                // A piece inside a word joins the one before.
+                let isInside = if case .record(let id) = element { !pieceText(id).hasPrefix("\u{2581}") } else { false }
+                result += (gap > 0 ? " … " : isInside ? "" : " ") + text(element)
+            }
             return result
         case .trigger(let element, near: let index, let reach):
             return "\(text(element)) within \(reach) of \(text(.pieceClass(index)))"
