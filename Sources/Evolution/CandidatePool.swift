@@ -49,8 +49,6 @@ struct CandidatePool: Sendable {
     /// What the rule is expected to bring a use, and over all texts that proposed it.
     private(set) var worths: [Float] = []
     private(set) var gains: [Float] = []
-    /// Candidates, that of the most gain first.
-    private(set) var ranking: [Int] = []
 
     var count: Int { families.count }
 
@@ -93,7 +91,6 @@ struct CandidatePool: Sendable {
         let size = dimensions
         vectors = elements.indices.map { Float(elements[$0]) * scales[$0 / size] }
         squares = scales.indices.map { row in vectors.withRow(row, size) { dot($0, $0) } }
-        ranking = gains.indices.sorted { (gains[$0], $1) > (gains[$1], $0) }
     }
 
     /// Candidates that share the rarest piece of this one.
