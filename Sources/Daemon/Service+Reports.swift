@@ -86,34 +86,7 @@ extension Service {
         let now = monotonicNanoseconds()
         let nanoseconds = now > arrival ? now - arrival : 0
         metrics.requestEnded(
-            method.map(MethodName.init) ?? .unknown, transport, code: Int(code.rawValue), microseconds: Int(nanoseconds / 1_000))
+            method, transport, code: Int(code.rawValue), microseconds: Int(nanoseconds / 1_000))
         return .nanoseconds(Int64(nanoseconds))
-    }
-}
-
-extension MethodName {
-    init(_ method: Method) {
-        self =
-            switch method {
-            case .embed: .embed
-            case .embedStream: .embedStream
-            case .trace: .trace
-            case .healthWatch: .healthWatch
-            case .createJob: .createJob
-            case .putJobInput: .putJobInput
-            case .startJob: .startJob
-            case .getJob: .getJob
-            case .listJobs: .listJobs
-            case .watchJob: .watchJob
-            case .getJobOutput: .getJobOutput
-            case .cancelJob: .cancelJob
-            case .deleteJob: .deleteJob
-            case .reload: .reload
-            case .drain: .drain
-            case .similarity: .similarity
-            case .tokenize: .tokenize
-            case .info: .info
-            case .healthCheck: .healthCheck
-            }
     }
 }

@@ -122,7 +122,7 @@ struct EvolveCommand: ParsableCommand {
         Terminal.printNote("reading texts and vectors")
         let material = try MiningMaterial(
             [TeacherPair(texts: texts, vectors: vectors)], basis: basis, engine: Engine(model: base), options: fitting)
-        let (corpus, teacher) = (try digest(of: texts), try digest(of: vectors))
+        let (corpus, teacher) = (try Digest(ofFile: texts), try Digest(ofFile: vectors))
         let path = try model.model ?? ResourceLocator.model()
         func search(_ options: SearchOptions, checkpoint: String?) -> RuleSearch {
             RuleSearch(

@@ -84,7 +84,7 @@ import Wire
             try await peer.words(3) == [
                 "END 1 UNIMPLEMENTED", "END 3 UNIMPLEMENTED", "END 5 INVALID_ARGUMENT limits.max_frame_bytes",
             ])
-        #expect(fixture.metrics.requestCount(.unknown, code: 12) == 1)
+        #expect(fixture.metrics.requestCount(nil, code: 12) == 1)
         #expect(fixture.metrics.requestCount(.embed, code: 12) == 1)
         #expect(fixture.metrics.requestCount(.embed, code: 3) == 1)
     }

@@ -107,7 +107,8 @@ struct OperationTests {
             // A reset where it was closed with something unread.
             return count == 0 || count < 0 && errno == ECONNRESET
         }
-        #expect(await eventually { sockets.filter(isClosed).count >= 1_100 - 1_024 })
+        #expect(await eventually { sockets.filter(isClosed).count == 1_100 - 1_024 })
+        #expect(fixture.metrics.connectionsClosed["evicted"].value == 1_100 - 1_024)
         // Who looks after the daemon gets in beside them.
         #expect(
             try await eventually {

@@ -20,7 +20,8 @@ final class HTTPServer: Sendable {
         let group = MultiThreadedEventLoopGroup(numberOfThreads: 1)
         let connections = HTTPConnections()
         let bootstrap = ServerBootstrap(group: group)
-            .serverChannelOption(.backlog, value: 64)
+            // A flood that the backlog does not hold makes whoever looks after the daemon wait a second for each try.
+            .serverChannelOption(.backlog, value: 1_024)
             .serverChannelOption(.socketOption(.so_reuseaddr), value: 1)
             // Out of descriptors, the event loop would otherwise try again without a pause.
             .serverChannelInitializer { channel in

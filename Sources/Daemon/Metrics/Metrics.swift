@@ -1,4 +1,5 @@
 import Synchronization
+package import Wire
 
 /// How a request or connection came in, as the label `transport`.
 package enum TransportName: Int, CaseIterable, Sendable {
@@ -9,37 +10,6 @@ package enum TransportName: Int, CaseIterable, Sendable {
         case .tcp: "tcp"
         case .unix: "unix"
         case .http: "http"
-        }
-    }
-}
-
-/// The methods served, as the label `method`.
-package enum MethodName: Int, CaseIterable, Sendable {
-    case embed, embedStream, similarity, tokenize, trace, info, healthCheck, healthWatch, createJob, putJobInput, startJob, getJob,
-        listJobs, watchJob, getJobOutput, cancelJob, deleteJob, reload, drain, unknown
-
-    package var label: String {
-        switch self {
-        case .embed: "Embed"
-        case .embedStream: "EmbedStream"
-        case .trace: "Trace"
-        case .healthWatch: "Health.Watch"
-        case .reload: "Reload"
-        case .drain: "Drain"
-        case .createJob: "CreateJob"
-        case .putJobInput: "PutJobInput"
-        case .startJob: "StartJob"
-        case .getJob: "GetJob"
-        case .listJobs: "ListJobs"
-        case .watchJob: "WatchJob"
-        case .getJobOutput: "GetJobOutput"
-        case .cancelJob: "CancelJob"
-        case .deleteJob: "DeleteJob"
-        case .similarity: "Similarity"
-        case .tokenize: "Tokenize"
-        case .info: "Info"
-        case .healthCheck: "Health.Check"
-        case .unknown: "unknown"
         }
     }
 }
@@ -65,10 +35,13 @@ package final class Metrics: Sendable {
         ["eof", "reset", "idle", "max_age", "draining", "slow_reader", "evicted", "max_connections", "keep_alive", "unauthenticated"]
         + protocolReasons
 
-    private let requests = (0..<MethodName.allCases.count * TransportName.allCases.count * codes.count).map { _ in
+    /// What the label `method` may say; nil: a call of none that there is.
+    private static let methods = Method.allCases.map(Optional.some) + [nil]
+
+    private let requests = (0..<methods.count * TransportName.allCases.count * codes.count).map { _ in
         Counter()
     }
-    private let durations = (0..<MethodName.allCases.count * TransportName.allCases.count).map { _ in
+    private let durations = (0..<methods.count * TransportName.allCases.count).map { _ in
         Histogram.latency()
     }
     package let queueDuration = Histogram.latency()
@@ -99,18 +72,22 @@ package final class Metrics: Sendable {
 
     package init() {}
 
-    /// Counts a terminal frame.
-    package func requestEnded(_ method: MethodName, _ transport: TransportName, code: Int, microseconds: Int) {
-        let series = method.rawValue * TransportName.allCases.count + transport.rawValue
+    private static func series(_ method: Method?, _ transport: TransportName) -> Int {
+        (methods.firstIndex(of: method) ?? methods.count - 1) * TransportName.allCases.count + transport.rawValue
+    }
+
+    /// Counts a terminal frame; `method` nil: of a call of no method that there is.
+    package func requestEnded(_ method: Method?, _ transport: TransportName, code: Int, microseconds: Int) {
+        let series = Self.series(method, transport)
         let code = Self.codes.indices.contains(code) ? code : 2
         requests[series * Self.codes.count + code].add()
         durations[series].observe(microseconds)
     }
 
     /// Terminal frames of `method` so far, over all transports, with this code.
-    package func requestCount(_ method: MethodName, code: Int) -> UInt64 {
+    package func requestCount(_ method: Method?, code: Int) -> UInt64 {
         TransportName.allCases.reduce(0) { total, transport in
-            let series = method.rawValue * TransportName.allCases.count + transport.rawValue
+            let series = Self.series(method, transport)
             return total + requests[series * Self.codes.count + code].value
         }
     }
@@ -156,10 +133,10 @@ package final class Metrics: Sendable {
     }
 
     private func eachSeries(_ body: (String, Int) -> Void) {
-        for method in MethodName.allCases {
+        for method in Self.methods {
             for transport in TransportName.allCases {
-                let labels = "method=\"\(method.label)\",transport=\"\(transport.label)\""
-                body(labels, method.rawValue * TransportName.allCases.count + transport.rawValue)
+                let labels = "method=\"\(method?.name ?? "unknown")\",transport=\"\(transport.label)\""
+                body(labels, Self.series(method, transport))
             }
         }
     }
