@@ -138,6 +138,7 @@ package final class Service: Sendable {
         let generation = String(methods.generation, radix: 16)
         log.write(.ready, [.generation: generation])
         jobs.startNext()
+        jobs.beginSweeps()
         notifier.ready(status: status)
         notifier.keepStatus { [weak self] in
             guard let self, state == .serving else { return nil }

@@ -5,6 +5,7 @@ import concurrent.futures
 import contextlib
 import io
 import json
+import os
 import pathlib
 import shutil
 import subprocess
@@ -156,6 +157,63 @@ class Files(unittest.TestCase):
                 client.put_job_input(first.id, bytes(1_001), 0)
             self.assertEqual((caught.exception.code, caught.exception.limit), (Status.RESOURCE_EXHAUSTED, "jobs.max_input_bytes"))
         shutil.rmtree(folder)
+
+
+class Sweeps(unittest.TestCase):
+    """Jobs that nobody comes for. Sweeps are as often as jobs.retention_ms, where that is under an hour."""
+
+    def setUp(self):
+        self.folder = pathlib.Path(tempfile.mkdtemp(prefix="sae-test-"))
+        self.addCleanup(shutil.rmtree, self.folder)
+
+    def is_gone(self, client, job):
+        with contextlib.suppress(SAEError):
+            client.job(job.id)
+            return False
+        return not (self.folder / "jobs" / job.id).exists()
+
+    def deleted(self, daemon):
+        return {event["job"]: event["reason"] for event in daemon.log if event.get("event") == "job_deleted"}
+
+    def test_ended_jobs_go_after_their_retention_and_others_stay(self):
+        with with_jobs(self.folder) as daemon, Client(daemon.unix) as client:
+            done = client.wait_for_job(client.submit_job(b"a cat\n").id)
+            cancelled = client.cancel_job(client.create_job().id)
+            waiting = client.create_job()
+        with with_jobs(self.folder, "--jobs-retention-ms", "300") as daemon, Client(daemon.unix) as client:
+            later = client.wait_for_job(client.submit_job(b"a dog\n").id)
+            for job in (done, cancelled, later):
+                self.assertTrue(eventually(lambda: self.is_gone(client, job)))
+            self.assertEqual([job.id for job in client.jobs()], [waiting.id])
+            self.assertTrue(eventually(lambda: set(self.deleted(daemon)) == {done.id, cancelled.id, later.id}))
+            self.assertIn("jobs.retention_ms", self.deleted(daemon)[done.id])
+            self.assertEqual(daemon.metric('sae_jobs{state="done"}'), 0)
+            self.assertEqual(daemon.metric('sae_jobs{state="uploading"}'), 1)
+        self.assertEqual([path.name for path in (self.folder / "jobs").iterdir() if path.is_dir()], [waiting.id])
+
+    def test_an_upload_goes_when_nothing_was_added_for_a_day_restarts_included(self):
+        def age(job, hours):
+            path = self.folder / "jobs" / job.id / "input"
+            os.utime(path, (path.stat().st_atime, path.stat().st_mtime - hours * 3_600))
+        with with_jobs(self.folder) as daemon, Client(daemon.unix) as client:
+            idle, slow, fresh = (client.create_job() for _ in range(3))
+            for job in (idle, slow):
+                client.put_job_input(job.id, b"a cat\n", 0)
+        age(idle, 25)
+        age(slow, 23)
+        with with_jobs(self.folder, "--jobs-retention-ms", "200") as daemon, Client(daemon.unix) as client:
+            self.assertTrue(eventually(lambda: self.is_gone(client, idle)))
+            self.assertTrue(eventually(lambda: idle.id in self.deleted(daemon)))
+            self.assertIn("24 hours", self.deleted(daemon)[idle.id])
+            # Who goes on begins a new day.
+            client.put_job_input(slow.id, b"a dog\n", 6)
+            age(slow, 23)
+            age(fresh, 25)
+            self.assertTrue(eventually(lambda: self.is_gone(client, fresh)))
+            self.assertEqual([(job.id, job.input_bytes) for job in client.jobs()], [(slow.id, 12)])
+            with self.assertRaises(SAEError) as caught:
+                client.put_job_input(idle.id, b"a dog\n", 6)
+            self.assertIs(caught.exception.code, Status.NOT_FOUND)
 
 
 class Faults(unittest.TestCase):

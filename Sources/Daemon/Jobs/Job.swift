@@ -28,6 +28,8 @@ final class Job: Sendable {
         /// Written of an upload, and perhaps not on disk.
         var written = 0
         var rowsPerSecond = 0.0
+        /// The last sweep found that the job may go.
+        var isExpired = false
     }
 
     struct Progress: Sendable {

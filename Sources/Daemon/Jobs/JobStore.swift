@@ -157,6 +157,10 @@ final class JobStore: Sendable {
         guard job.phase.hasEnded else {
             throw Failure(.failedPrecondition, "the job has not ended: cancel it first")
         }
+        forget(job)
+    }
+
+    func forget(_ job: Job) {
         _ = with { $0.jobs.removeValue(forKey: job.id) }
         Self.removeFiles(of: job)
     }
@@ -230,7 +234,9 @@ final class JobStore: Sendable {
             let job = Job(record, in: path)
             if record.phase == .uploading {
                 // What was written behind the last synchronisation is not known to be whole.
-                try FileDescriptor(job.inputPath, flags: O_WRONLY).truncate(to: record.inputBytes)
+                let input = try FileDescriptor(job.inputPath, flags: O_WRONLY)
+                // The time of the last upload stays, unless there is something to cut.
+                if try input.size != record.inputBytes { try input.truncate(to: record.inputBytes) }
             }
             with { $0.jobs[id] = job }
         } catch {
