@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
-# Measures, in one run and on the same sentences: this engine in process on one thread and two, the daemon through its
-# socket (1 and 64 texts a request; 1, 8 and 64 connections), its memory over a million texts, and the peers.
+# Measures, in one run and on the same sentences: this engine in process on one thread and two and the peers, in turn, five
+# rounds of each; then the daemon through its socket (1 and 64 texts a request; 1, 8 and 64 connections) and its memory over
+# a million texts. The table has medians of the rounds, so that a machine whose speed moves is fair to everyone.
 #
 # Usage: scripts/bench.sh [OUT.json]
 #
@@ -42,9 +43,15 @@ mkdir -p "$(dirname "$out")"
 : >"$folder/rows"
 record() { tee -a "$folder/rows"; }
 
-say "in process"
-"$sae" bench "$texts" "${model[@]}" --threads 1,2 | record
-"$sae" bench "$texts" "${model[@]}" --threads 1,2 --temperature infinite | record
+[ -x "$peers" ] || say "no peers at $peers: left out (set SAE_PEERS)"
+for round in 1 2 3 4 5; do
+    say "in process and the peers, round $round of 5"
+    for threads in 1 2; do
+        "$sae" bench "$texts" "${model[@]}" --threads $threads | record
+        "$sae" bench "$texts" "${model[@]}" --threads $threads --temperature infinite | record
+        [ ! -x "$peers" ] || "$peers" speed "$texts" --threads $threads | record || die "the peers did not run"
+    done
+done
 
 say "through the socket"
 # The daemon refuses variables that begin with SAE_ and that it does not know.
@@ -60,18 +67,18 @@ served=$(sed -E 's/.*"requests":([0-9]+).*/\1/' "$folder/million")
 printf '{"what":"daemon memory","rss_kib_warm":%d,"rss_kib_after":%d,"texts_between":%d}\n' \
     "$warm" "$(memory)" $((served * 64)) | record
 
-if [ -x "$peers" ]; then
-    for threads in 1 2; do
-        say "peers, threads: $threads"
-        "$peers" speed "$texts" --threads "$threads" | record || say "the peers did not run"
-    done
-else
-    say "no peers at $peers: left out (set SAE_PEERS)"
-fi
-
 python3 - "$folder/rows" "$out" <<'PYTHON'
-import json, platform, subprocess, sys
-rows = [json.loads(line) for line in open(sys.argv[1]) if line.startswith("{")]
+import json, platform, statistics, subprocess, sys
+measured = [json.loads(line) for line in open(sys.argv[1]) if line.startswith("{")]
+rows, rounds = [], {}
+for r in measured:
+    key = (r.get("peer") or r["what"], r.get("threads"))
+    if "texts_per_second" not in r or r.get("what") == "daemon": rows.append(r); continue
+    if key not in rounds: rows.append(r)
+    rounds.setdefault(key, []).append(r["texts_per_second"])
+for r in rows:
+    if rates := rounds.get((r.get("peer") or r["what"], r.get("threads"))):
+        r.update(texts_per_second=round(statistics.median(rates)), minimum=min(rates), maximum=max(rates), rounds=rates)
 cpu = next((l.split(":")[1].strip() for l in open("/proc/cpuinfo") if l.startswith("model name")), platform.machine())
 commit = subprocess.run(["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True).stdout.strip()
 json.dump({"commit": commit, "processor": cpu, "rows": rows}, open(sys.argv[2], "w"), indent=1)
@@ -80,5 +87,9 @@ for r in rows:
     if "texts_per_second" not in r: print(json.dumps(r)); continue
     name = r.get("peer") or (r["what"] if r["what"] != "daemon" else f"daemon {r['connections']} × {r['texts_per_request']} texts")
     print(f"{name:34} {r.get('threads', ''):>7} {r['texts_per_second']:>10} {r.get('p50_us', ''):>8} {r.get('p99_us', ''):>8}")
+for r in rows:
+    base = next((b["texts_per_second"] for b in rows if b.get("peer") == "model2vec" and b["threads"] == r.get("threads")), None)
+    if base and r.get("what", "").startswith("engine"):
+        print(f"{r['what']}, threads {r['threads']}: {r['texts_per_second'] / base:.1f} × model2vec")
 PYTHON
 say "wrote $out"
