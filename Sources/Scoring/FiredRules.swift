@@ -7,7 +7,7 @@ import CVectorKernels
 package struct FiredRules: ~Copyable {
     /// Texts of the last batch.
     package private(set) var textCount = 0
-    /// H rounded up to whole panels: a text's part of a column.
+    /// A text's part of a column.
     let stride: Int
     private let ruleCount: Int
     private var capacity: Int
@@ -19,7 +19,7 @@ package struct FiredRules: ~Copyable {
     package init(ruleCount: Int, textCapacity: Int) {
         precondition((0...BidRules.maximumCount).contains(ruleCount) && textCapacity >= 0)
         self.ruleCount = ruleCount
-        stride = (ruleCount + 15) / 16 * 16
+        stride = sae_bid_fired_stride(ruleCount)
         capacity = textCapacity
         (indices, strengths, counts) = Self.columns(textCapacity, stride)
     }

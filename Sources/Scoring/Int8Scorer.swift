@@ -7,7 +7,7 @@ package struct Int8Scorer: BidScorer {
     /// Which form of the kernel runs. All give the same bits.
     package enum Form: Int32, Sendable, CaseIterable {
         case reference = 0
-        case avx2, vnni
+        case avx2, vnni, amx
 
         /// The fastest that this processor has.
         package static let best = Form(rawValue: sae_bid_best_form()) ?? .reference
@@ -41,8 +41,7 @@ final class Int8Session: BidSession {
     fileprivate init(packed: PackedBidRules, form: Int8Scorer.Form) {
         self.packed = packed
         self.form = form
-        let paddedFeatures = (packed.rules.featureCount + 3) / 4 * 4
-        scratch = AlignedMemory(count: Int(SAE_BID_BLOCK) * paddedFeatures * 2)
+        scratch = AlignedMemory(count: sae_bid_scratch_bytes(packed.rules.featureCount))
     }
 
     func score(_ features: UnsafeBufferPointer<Float>, into bids: UnsafeMutableBufferPointer<Float>) {

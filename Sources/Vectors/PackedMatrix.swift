@@ -19,7 +19,7 @@ package struct PackedMatrix: Sendable {
         precondition(columnScales.map { $0.count == columnCount } ?? true)
         (self.rowCount, self.columnCount) = (rowCount, columnCount)
         let paddedRows = (rowCount + 15) / 16 * 16
-        panels = AlignedMemory(count: paddedRows * ((columnCount + 3) / 4 * 4))
+        panels = AlignedMemory(count: paddedRows * ((columnCount + 3) / 4 * 4) + Int(SAE_BID_PANEL_SLACK))
         sums = AlignedMemory(count: paddedRows)
         sae_bid_pack(elements, rowCount, columnCount, panels.base, sums.base)
         self.rowScales = rowScales.map(Self.aligned)

@@ -3,7 +3,7 @@ import TestSupport
 import Testing
 
 @Suite struct Int8ScorerTests {
-    private static let counts = [0, 1, 2, 3, 5, 6, 7, 11, 13, 95, 96, 97, 131]
+    private static let counts = [0, 1, 2, 3, 5, 6, 7, 11, 13, 15, 16, 17, 33, 95, 96, 97, 131]
     private static let ruleCounts = [0, 1, 2, 7, 8, 9, 15, 16, 17, 31, 63, 64, 65, 127, 128, 129, 257]
     private static let featureCounts = [
         1, 2, 3, 4, 5, 7, 15, 16, 17, 63, 64, 65, 127, 255, 256, 257, 320, 509,

@@ -10,10 +10,10 @@
 #include <stddef.h>
 #include <stdint.h>
 
-/// Forms of the kernel. VNNI needs AVX-512 F, BW, VL and VNNI.
-enum sae_bid_form { SAE_BID_REFERENCE = 0, SAE_BID_AVX2 = 1, SAE_BID_VNNI = 2 };
+/// Forms of the kernel. VNNI needs AVX-512 F, BW, DQ, VL and VNNI; AMX needs AMX-INT8 beside.
+enum sae_bid_form { SAE_BID_REFERENCE = 0, SAE_BID_AVX2 = 1, SAE_BID_VNNI = 2, SAE_BID_AMX = 3 };
 
-/// The fastest form that this processor has.
+/// The fastest form that this processor has. The first call asks the system for AMX's tiles, which it may refuse.
 int sae_bid_best_form(void);
 
 /// More features would let a sum leave 32 bits.
@@ -25,13 +25,21 @@ int sae_bid_best_form(void);
 
 #define SAE_BID_PADDED_RULES(H) (((size_t)(H) + 15) / 16 * 16)
 #define SAE_BID_PADDED_FEATURES(k) (((size_t)(k) + 3) / 4 * 4)
-/// Bytes of scratch memory of one thread; it must be aligned to 64.
-#define SAE_BID_SCRATCH_BYTES(k) (SAE_BID_BLOCK * SAE_BID_PADDED_FEATURES(k) * 2)
+/// Bytes of a text's features in the scratch memory, where a feature has one byte: whole tiles.
+#define SAE_BID_STRIDE(k) (((size_t)(k) + 63) / 64 * 64)
+/// Bytes of scratch memory of one thread for k features; it must be aligned to 64.
+static inline size_t sae_bid_scratch_bytes(size_t k) {
+    const size_t wide = SAE_BID_PADDED_FEATURES(k) * 2, stride = SAE_BID_STRIDE(k);
+    return SAE_BID_BLOCK * (wide > stride ? wide : stride);
+}
+
+/// So many bytes behind the panels are read as well, for what is in no bid: tiles end beyond the last panel.
+#define SAE_BID_PANEL_SLACK 1024
 
 /// Rules as the kernels read them. Columns are padded to whole panels with zeros.
 struct sae_bid_rules {
     size_t H, k;
-    const int8_t *panels;     // [padded H / 16][padded k / 4][16 rules][4 features], aligned to 64
+    const int8_t *panels;     // [padded H / 16][padded k / 4][16 rules][4 features], aligned to 64, and the slack
     const int32_t *sums;      // padded H: Σ_j K_rj
     const float *scales;      // padded H
     const float *thresholds;  // padded H: θ
@@ -44,8 +52,12 @@ void sae_bid_pack(const int8_t *rows, size_t H, size_t k, int8_t *panels, int32_
 void sae_bid_scores_i8(int form, const struct sae_bid_rules *rules, const float *features, size_t n, void *scratch,
                        float *bids);
 
-/// The rules that fired (bid > 0), ascending, and their bids: text i has counts[i] of them from i × padded H on in
-/// `indices` and `bids`, both of n × padded H. What stands behind a text's last one is undefined.
+/// Entries of a text in the columns of what fired: whole panels, and a line of the cache more, because the texts of a tile
+/// are written side by side, and the first levels hold few lines whose distance is a power of two.
+static inline size_t sae_bid_fired_stride(size_t H) { return SAE_BID_PADDED_RULES(H) + 16; }
+
+/// The rules that fired (bid > 0), ascending, and their bids: text i has counts[i] of them from i × stride on in
+/// `indices` and `bids`, both of n × stride (`sae_bid_fired_stride`). What stands behind a text's last one is undefined.
 void sae_bid_fired_i8(int form, const struct sae_bid_rules *rules, const float *features, size_t n, void *scratch,
                       uint32_t *indices, float *bids, uint32_t *counts);
 
