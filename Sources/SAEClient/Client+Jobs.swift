@@ -177,14 +177,15 @@ extension Client {
         return try await startJob(made.id, inputBytes: inputBytes, sha256: sha256)
     }
 
-    /// Repeats `attempt` while connections are lost, until none has held for 15 s in a minute.
+    /// Repeats `attempt` while connections are lost, until none has held for 15 s in a minute or
+    /// `ClientOptions.reconnectTimeout` is over.
     func persisting(_ attempt: () async throws -> Void) async throws {
         var giveUp = ContinuousClock.now + .seconds(60)
         var pause = Duration.milliseconds(50)
         while true {
             let start = ContinuousClock.now
             do { return try await attempt() } catch let error as ClientError {
-                guard error.code == .unavailable || error.code == .deadlineExceeded else { throw error }
+                guard error.code == .unavailable || error.code == .deadlineExceeded, !error.isOutage else { throw error }
                 if start.duration(to: .now) > .seconds(15) { (giveUp, pause) = (.now + .seconds(60), .milliseconds(50)) }
                 guard ContinuousClock.now < giveUp else { throw error }
             }

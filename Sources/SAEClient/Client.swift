@@ -17,8 +17,8 @@ import Wire
 /// throws `deadlineExceeded` and the server is told. Cancelling the task that waits does the same, with `cancelled`.
 ///
 /// **Connections** are opened when calls need them, up to `ClientOptions.maximumConnections`, and again after they were lost:
-/// 100 ms after the first failure, later after each further one, at most 10 s. Calls wait meanwhile. A server that drains
-/// gets no new call, and those under way are answered.
+/// 100 ms after the first failure, later after each further one, at most 10 s. Calls wait meanwhile, at most
+/// `ClientOptions.reconnectTimeout`. A server that drains gets no new call, and those under way are answered.
 ///
 /// **Repeating.** A call of which nothing was begun (the server refused it as overloaded or draining) is made again, up to
 /// `ClientOptions.maximumAttempts` times, after the time that the server asks for, or else 50 ms and twice that; one whose
@@ -91,11 +91,12 @@ public final class Client: Sendable {
         return try await pool.call(PendingCall(method, message: message, attachment: attachment, deadline: deadline)).get()
     }
 
-    /// Begins a streaming call, for which there must be a connection within ten seconds.
+    /// Begins a streaming call, for which there must be a connection within ten seconds, or `reconnectTimeout` if that is longer.
     func open(_ method: Method, message: [UInt8]) async throws(ClientError) -> Conversation {
         let conversation = Conversation(on: pool.ioQueue)
+        let patience = max(.seconds(10), pool.reconnectTimeout.map { $0 + .seconds(1) } ?? .zero)
         let call = PendingCall(
-            method, message: message, deadline: monotonicNanoseconds() + nanoseconds(.seconds(10)), conversation: conversation)
+            method, message: message, deadline: monotonicNanoseconds() + nanoseconds(patience), conversation: conversation)
         _ = try await pool.call(call).get()
         return conversation
     }

@@ -40,6 +40,8 @@ public struct ClientError: Error, Sendable, Equatable, CustomStringConvertible {
     public var retryAfter: Duration?
     /// True when nothing was begun, so that the call is safe to repeat.
     public var isRefused: Bool
+    /// The server could not be reached for as long as `ClientOptions.reconnectTimeout` says.
+    var isOutage = false
 
     init(
         _ code: Code, _ message: String, limit: String = "", limitValue: UInt64 = 0, retryAfter: Duration? = nil,

@@ -18,5 +18,18 @@ public struct ClientOptions: Sendable {
     /// whose connection was lost; 1 = never.
     public var maximumAttempts = 3
 
+    /// How long calls wait while the server cannot be reached, before they fail with `unavailable`; nil: until their deadlines.
+    public var reconnectTimeout: Duration?
+    /// Called when calls begin to wait for a lost connection, and when it is there again. It runs on the client's own queue
+    /// and must not block.
+    public var onConnectionChange: (@Sendable (ConnectionChange) -> Void)?
+
     public init() {}
+}
+
+/// What becomes of the connection to a server.
+public enum ConnectionChange: Sendable {
+    /// There is none any more, for this reason, and the client tries to connect again.
+    case lost(ClientError)
+    case restored
 }

@@ -12,6 +12,8 @@ import Wire
 final class Pool: @unchecked Sendable {
     /// Calls under way on the least loaded connection that make a further one worth while.
     private static let fullLoad = 32
+    /// Nanoseconds before the end of `ClientOptions.reconnectTimeout` in which a last attempt to connect is made.
+    private static let lastAttempt: UInt64 = 500_000_000
 
     private let endpoint: Endpoint
     /// Of a `tls` endpoint.
@@ -30,6 +32,9 @@ final class Pool: @unchecked Sendable {
     private var backoff = Backoff()
     private var connectNotBefore: UInt64 = 0
     private var connectFailure: ClientError?
+    /// Since when calls wait and there is no connection.
+    private var outageBegin: UInt64?
+    private var isOutageTold = false
     private var waiting: [PendingCall] = []
     private var waitingHead = 0
     /// Calls between two attempts.
@@ -48,6 +53,8 @@ final class Pool: @unchecked Sendable {
         self.ioQueue = ioQueue
         ioQueue.everyTick { [weak self] in self?.tick($0) }
     }
+
+    var reconnectTimeout: Duration? { options.reconnectTimeout }
 
     /// What the server said when it was connected to last.
     var server: Sae_V1_Hello { hello.withLock { $0 } ?? Sae_V1_Hello() }
@@ -169,6 +176,7 @@ final class Pool: @unchecked Sendable {
         if let first, first.deadline <= now {
             finishOpening(.failure(connectFailure ?? ClientError(.deadlineExceeded, "\(endpoint) does not answer")))
         }
+        if let end = outageEnd, end <= now { giveUp() }
         let late = waiting[waitingHead...].filter { $0.deadline <= now } + resting.values.filter { $0.deadline <= now }
         for call in late { abandon(call, .expired(connectFailure)) }
     }
@@ -181,6 +189,7 @@ extension Pool {
     /// Makes calls again that may be, after a pause, and fails the others. `wereLost`: with their connection. All methods are
     /// pure, so that whatever was lost may be repeated, once.
     func callsFailed(_ failures: [(PendingCall, ClientError)], wereLost: Bool) {
+        if wereLost, let error = failures.first?.1 { tellOutage(error) }
         let repeatable = failures.map { call, error in
             call.isConversing ? false : wereLost ? !call.wasLost : error.isRefused && [.unavailable, .resourceExhausted].contains(error.code)
         }
@@ -209,8 +218,12 @@ extension Pool {
     func linkOpened(_ link: Link, _ hello: Sae_V1_Hello) {
         self.hello.withLock { $0 = hello }
         (opening, isConnecting) = (nil, false)
-        (backoff, connectFailure) = (Backoff(), nil)
+        (backoff, connectFailure, outageBegin) = (Backoff(), nil, nil)
         links[ObjectIdentifier(link)] = link
+        if isOutageTold {
+            isOutageTold = false
+            options.onConnectionChange?(.restored)
+        }
         finishOpening(.success(()))
         assign()
     }
@@ -240,9 +253,11 @@ extension Pool {
 
     /// Begins to connect, not before the pause after a failure is over.
     private func connect() {
+        let now = monotonicNanoseconds()
+        let isOutage = waitingHead < waiting.count && !links.values.contains(where: \.isUsable)
+        outageBegin = isOutage ? outageBegin ?? now : nil
         guard !isConnecting, wantsConnection else { return }
         isConnecting = true
-        let now = monotonicNanoseconds()
         guard connectNotBefore > now else { return dial() }
         ioQueue.async(after: .nanoseconds(Int64(connectNotBefore - now))) { [weak self] in self?.dial() }
     }
@@ -291,6 +306,11 @@ extension Pool {
         (opening, isConnecting, connectFailure) = (nil, false, error)
         let pause = backoff.pause(jitter: .random(in: -1...1))
         connectNotBefore = monotonicNanoseconds() + max(pause, error.retryAfter.map(nanoseconds) ?? 0)
+        // A last attempt just before the end.
+        if error.retryAfter == nil, let end = outageEnd, end > monotonicNanoseconds() + 2 * Self.lastAttempt {
+            connectNotBefore = min(connectNotBefore, end - Self.lastAttempt)
+        }
+        if hello.withLock({ $0 != nil }) { tellOutage(error) }
         if ![.unavailable, .resourceExhausted, .deadlineExceeded].contains(error.code) {
             finishOpening(.failure(error))
             let calls = waiting[waitingHead...]
@@ -298,6 +318,31 @@ extension Pool {
             for call in calls { call.finish(.failure(error)) }
         }
         connect()
+    }
+
+    /// When calls no longer wait for a connection.
+    private var outageEnd: UInt64? {
+        guard let begin = outageBegin, let timeout = options.reconnectTimeout else { return nil }
+        return begin + nanoseconds(timeout)
+    }
+
+    /// Says once that there is no connection any more.
+    private func tellOutage(_ error: ClientError) {
+        guard !isClosed, !isOutageTold, !links.values.contains(where: \.isUsable) else { return }
+        isOutageTold = true
+        options.onConnectionChange?(.lost(error))
+    }
+
+    /// Fails the calls that wait for a connection.
+    private func giveUp() {
+        guard let timeout = options.reconnectTimeout else { return }
+        let cause = connectFailure?.message ?? "\(endpoint) does not answer"
+        var error = ClientError(.unavailable, "the server could not be reached again within \(timeout): \(cause)")
+        error.isOutage = true
+        outageBegin = nil
+        let calls = waiting[waitingHead...]
+        (waiting, waitingHead) = ([], 0)
+        for call in calls { call.finish(.failure(error)) }
     }
 
     private func finishOpening(_ result: Result<Void, ClientError>) {

@@ -123,8 +123,8 @@ struct BenchCommand: AsyncParsableCommand {
                         duration: .seconds(seconds / 5))
                     load.rate = rate.map(Double.init)
                     load.timeout = .milliseconds(timeout)
-                    load.connectTimeout = .seconds(daemon.wait)
-                    load.access = try daemon.clientOptions()
+                    load.connectTimeout = daemon.firstWait
+                    load.access = try daemon.clientOptions(endpoint)
                     load.verifies = verify
                     _ = try await load.run(texts)
                     load.duration = .seconds(seconds)

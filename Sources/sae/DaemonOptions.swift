@@ -3,6 +3,7 @@ import Bytes
 import Diagnostics
 import Foundation
 import SAEClient
+import Synchronization
 import Transport
 
 /// Where the daemon is, for the commands that can ask one.
@@ -13,8 +14,17 @@ struct DaemonOptions: ParsableArguments {
         ))
     var connect: String?
 
-    @Option(help: "Seconds in which the daemon must answer: it may still be starting.")
-    var wait = 3.0
+    @Option(
+        help: """
+            Seconds to try again while nobody answers there: the daemon may be starting, or starting again. (default: 3, and 15 \
+            when the connection is lost later)
+            """)
+    var wait: Double?
+
+    /// For the first connection.
+    var firstWait: Duration { .seconds(wait ?? 3) }
+    /// For a connection that was lost.
+    private var laterWait: Duration { .seconds(wait ?? 15) }
 
     @Option(
         help: ArgumentHelp(
@@ -36,7 +46,7 @@ struct DaemonOptions: ParsableArguments {
     var tlsKey: String?
 
     func validate() throws {
-        guard wait >= 0.1, wait <= 86_400 else { throw ValidationError("--wait is 0.1 to 86,400 seconds") }
+        guard (0.1...86_400).contains(wait ?? 3) else { throw ValidationError("--wait is 0.1 to 86,400 seconds") }
         if let connect { try Self.check(connect, of: "--connect") }
     }
 
@@ -47,9 +57,23 @@ struct DaemonOptions: ParsableArguments {
         }
     }
 
-    /// With the token, which is never an argument or a variable itself.
-    func clientOptions() throws -> ClientOptions {
+    /// With a note on standard error when the connection is lost, and with the token, which is never an argument or a variable itself.
+    func clientOptions(_ endpoint: String) throws -> ClientOptions {
         var options = ClientOptions()
+        let patience = laterWait
+        options.reconnectTimeout = patience
+        // Clients that share the options lose their connections together: that is told once.
+        let lost = Atomic(0)
+        options.onConnectionChange = { change in
+            switch change {
+            case .lost(let reason):
+                guard lost.wrappingAdd(1, ordering: .relaxed).oldValue == 0 else { return }
+                Terminal.printNote("lost the connection to \(endpoint): \(reason.message); trying again for \(patience)")
+            case .restored:
+                guard lost.wrappingSubtract(1, ordering: .relaxed).newValue == 0 else { return }
+                Terminal.printNote("connected to \(endpoint) again")
+            }
+        }
         let environment = ProcessInfo.processInfo.environment
         if let path = tokenFile ?? environment["SAE_CLIENT_TOKEN_FILE"] {
             let file = try MappedFile(path)
@@ -63,6 +87,6 @@ struct DaemonOptions: ParsableArguments {
     }
 
     func client(at endpoint: String) async throws -> Client {
-        try await Client(connectingTo: endpoint, options: try clientOptions(), timeout: .seconds(wait))
+        try await Client(connectingTo: endpoint, options: try clientOptions(endpoint), timeout: firstWait)
     }
 }

@@ -17,11 +17,14 @@ enum Terminal {
     static func printError(_ message: String) {
         let line = message.split { $0.isNewline }.map { $0.drop { $0 == " " } }.joined(separator: " ").printable()
         let label = hasColours(on: STDERR_FILENO) ? "\u{1B}[1;31merror:\u{1B}[0m" : "error:"
-        write("sae: \(label) \(line.hasPrefix("Error: ") ? String(line.dropFirst(7)) : line)\n")
+        write("\(freshLine)sae: \(label) \(line.hasPrefix("Error: ") ? String(line.dropFirst(7)) : line)\n")
     }
 
     /// One line on standard error that is no error.
-    static func printNote(_ message: String) { write("sae: \(message)\n") }
+    static func printNote(_ message: String) { write("\(freshLine)sae: \(message)\n") }
+
+    /// Takes away what a progress bar has on the line; it comes back with the bar's next update.
+    private static var freshLine: String { isInteractive ? "\r\u{1B}[K" : "" }
 
     /// Writes to standard error, unbuffered. Nobody is left to tell when that fails.
     static func write(_ text: String) {

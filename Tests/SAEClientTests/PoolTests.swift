@@ -1,5 +1,6 @@
 import Foundation
 import SAEClient
+import Synchronization
 import TestPeers
 import TestSupport
 import Testing
@@ -43,6 +44,37 @@ import Wire
         let second = try place.server { [$0.answer()] }
         defer { second.stop() }
         #expect(try await answer.model == "scripted")
+    }
+
+    @Test func `calls wait for a lost connection as long as the options say, and the caller hears of it`() async throws {
+        let first = try place.server { $0.number == 0 ? [$0.answer()] : [.close] }
+        let changes = Mutex<[String]>([])
+        var options = ClientOptions()
+        options.reconnectTimeout = .milliseconds(600)
+        options.onConnectionChange = { change in
+            changes.withLock {
+                switch change {
+                case .lost(let reason): $0.append(reason.message)
+                case .restored: $0.append("restored")
+                }
+            }
+        }
+        let client = try await Client(connectingTo: place.endpoint, options: options)
+        _ = try await client.information()
+        #expect(changes.withLock { $0 }.isEmpty)
+        // Closed by the server while nothing is under way: nobody has to hear of it.
+        first.stop()
+        #expect(await eventually { first.openCount == 0 && !FileManager.default.fileExists(atPath: place.folder.path("s")) })
+        #expect(changes.withLock { $0 }.isEmpty)
+        do {
+            _ = try await client.information(timeout: .seconds(600))
+            Issue.record("answered by nobody")
+        } catch { #expect(error.code == .unavailable && error.message.contains("within 0.6 seconds: cannot connect"), "\(error)") }
+        #expect(changes.withLock { $0.count == 1 && $0[0].contains("No such file") })
+        let second = try place.server { [$0.answer()] }
+        defer { second.stop() }
+        #expect(try await client.information().model == "scripted")
+        #expect(changes.withLock { $0.last } == "restored")
     }
 
     @Test func `when every connection has thirty-two calls under way another is opened, up to four`() async throws {
