@@ -51,4 +51,15 @@ public enum RowStatus: Sendable, Equatable {
     case tooManyPieces
     /// The sum of the pieces has no direction: zero, or not finite.
     case noDirection
+
+    /// Why the text has no vector, in the words of commands and daemon alike; nil if it has one.
+    package func reason(_ limits: TextLimits) -> String? {
+        switch self {
+        case .ok: nil
+        case .noPieces: "the text is empty"
+        case .tooManyBytes: "the text is longer than \(limits.maximumTextBytes) bytes"
+        case .tooManyPieces: "the text has more than \(limits.maximumPieces) pieces"
+        case .noDirection: "the text's pieces cancel each other out"
+        }
+    }
 }

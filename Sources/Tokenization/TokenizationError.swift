@@ -14,7 +14,7 @@ package enum TokenizationError: UserFacingError, Equatable {
     package var remedy: String? {
         switch self {
         case .unusableModel: nil
-        case .untrainable: "give more text, or ask for fewer pieces"
+        case .untrainable: "give more or other texts, or ask for another number of pieces"
         }
     }
 

@@ -63,6 +63,7 @@ struct BenchCommand: AsyncParsableCommand {
         guard (threads.values + connections.values + batch.values).allSatisfy({ $0 <= 10_000 }) else {
             throw ValidationError("--threads, --connections and --batch are at most 10,000")
         }
+        if daemon.connect == nil { try daemon.checkUnused() }
         guard daemon.connect != nil || rate == nil else { throw ValidationError("--rate has a meaning only with --connect") }
         guard daemon.connect != nil || !verify else { throw ValidationError("--verify has a meaning only with --connect") }
         guard daemon.connect == nil || (engine.areDefaults && temperature == .fitted) else {

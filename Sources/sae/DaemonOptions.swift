@@ -50,6 +50,13 @@ struct DaemonOptions: ParsableArguments {
         if let connect { try Self.check(connect, of: "--connect") }
     }
 
+    /// Throws for flags that only a daemon has a use for, where this process computes.
+    func checkUnused() throws {
+        let given = [("--token-file", tokenFile), ("--tls-ca", tlsCa), ("--tls-cert", tlsCert), ("--tls-key", tlsKey)]
+        guard let (name, _) = given.first(where: { $0.1 != nil }) else { return }
+        throw ValidationError("\(name) has no meaning without --connect: nothing is asked of a daemon")
+    }
+
     /// Throws for an endpoint that is none; `origin` is where it was written.
     static func check(_ endpoint: String, of origin: String) throws {
         do throws(TransportError) { _ = try Endpoint(parsing: endpoint) } catch {

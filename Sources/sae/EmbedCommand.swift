@@ -65,6 +65,7 @@ struct EmbedCommand: AsyncParsableCommand {
         if let dimensions, !(1...65_536).contains(dimensions) {
             throw ValidationError("--dimensions is 1 to the model's, and never over 65,536")
         }
+        guard output != "" else { throw ValidationError("--output needs the name of a file") }
         guard chosenFormat != .npy || output != nil else {
             throw ValidationError("npy is written to a file: give --output FILE.npy")
         }
@@ -110,6 +111,7 @@ struct EmbedCommand: AsyncParsableCommand {
                 client: try await daemon.client(at: endpoint), leading: dimensions ?? 0,
                 temperature: temperature.degrees ?? 0)
         }
+        try daemon.checkUnused()
         let engine = try engine.open()
         if let dimensions, dimensions > engine.dimensions {
             throw CommandError.usage(

@@ -12,6 +12,7 @@ enum Entry {
         var code: Int32 = 0
         do {
             try checkArguments()
+            try checkHelp()
             var command = try SAE.parseAsRoot()
             if var asynchronous = command as? any AsyncParsableCommand {
                 try await asynchronous.run()
@@ -46,6 +47,18 @@ enum Entry {
             guard let argument = CommandLine.unsafeArgv[index], String(validatingCString: argument) == nil else { continue }
             throw CommandError.usage(
                 "argument \(index) is not UTF-8: give texts of such bytes with --input, and rename such files")
+        }
+    }
+
+    /// The parser's own `help` shows the nearest command that it knows, and says nothing of the others.
+    private static func checkHelp() throws {
+        guard CommandLine.arguments.dropFirst().first == "help" else { return }
+        var command: any ParsableCommand.Type = SAE.self
+        for name in CommandLine.arguments.dropFirst(2) where !name.hasPrefix("-") {
+            guard let next = command.configuration.subcommands.first(where: { $0.configuration.commandName == name }) else {
+                throw CommandError.usage("there is no command '\(CommandLine.arguments.dropFirst(2).joined(separator: " "))'")
+            }
+            command = next
         }
     }
 

@@ -155,6 +155,7 @@ func positiveNumbers(_ text: String) throws -> [Int] {
     guard values.count == parts.count else {
         throw ValidationError("'\(text)' is no list of numbers above zero, such as 64,128,256")
     }
+    guard Set(values).count == values.count else { throw ValidationError("'\(text)' holds a number twice") }
     return values
 }
 

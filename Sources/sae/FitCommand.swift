@@ -266,6 +266,7 @@ extension TeacherPair {
 
 /// Finds out before long work that its result could not be written. Nothing is left behind.
 func checkWritable(_ path: String) throws {
+    guard !path.isEmpty else { throw CommandError.usage("a file to write needs a name") }
     _ = try AtomicFileWriter(path)
 }
 

@@ -22,6 +22,9 @@ struct ModelInfoCommand: ParsableCommand {
               sae model info
               sae model info my.sae --json
               sae model info my.sae --verify
+
+            The digest names the model everywhere: it is SHA-256 of the table of sections and of every section, without the file's \
+            header and padding. sha256 is that of the whole file, as sha256sum prints it.
             """)
 
     @Argument(help: "A model file; without it, the model that comes with the program.")
@@ -42,14 +45,17 @@ struct ModelInfoCommand: ParsableCommand {
             }
             try Engine(contentsOf: path).selfTest()
         }
-        print(json ? jsonReport(model, path) : textReport(model, path))
+        let file = try MappedFile(path)
+        let sum = withExtendedLifetime(file) { SHA256.digest(of: file.bytes) }
+        print(json ? jsonReport(model, path, sha256: sum) : textReport(model, path, sha256: sum))
     }
 
-    private func textReport(_ model: Model, _ path: String) -> String {
+    private func textReport(_ model: Model, _ path: String, sha256 sum: [UInt8]) -> String {
         var lines = [
             ("file", path), ("name", model.name), ("dimensions", "\(model.dimensions)"),
             ("pieces", "\(model.tables.vocabularyCount)"),
             ("shape", model.tables.shape.summary), ("temperature", "\(model.tables.temperature)"), ("digest", hexadecimal(model.digest)),
+            ("sha256", hexadecimal(sum)),
         ]
         lines += model.sections.map { ("section \($0.name)", "\($0.bytes) bytes") }
         lines += model.provenance.map { ($0.key, $0.value) }
@@ -60,12 +66,13 @@ struct ModelInfoCommand: ParsableCommand {
         }.joined(separator: "\n")
     }
 
-    private func jsonReport(_ model: Model, _ path: String) -> String {
+    private func jsonReport(_ model: Model, _ path: String, sha256 sum: [UInt8]) -> String {
         let sections = model.sections.map { "\(JSONWriter.quoted($0.name)):\($0.bytes)" }
         let provenance = model.provenance.map { "\(JSONWriter.quoted($0.key)):\(JSONWriter.quoted($0.value))" }
         let fields = [
             "\"file\":\(JSONWriter.quoted(path))", "\"name\":\(JSONWriter.quoted(model.name))", "\"dimensions\":\(model.dimensions)",
             "\"pieces\":\(model.tables.vocabularyCount)", "\"digest\":\(JSONWriter.quoted(hexadecimal(model.digest)))",
+            "\"sha256\":\(JSONWriter.quoted(hexadecimal(sum)))",
             "\"sections\":{\(sections.joined(separator: ","))}",
             "\"provenance\":{\(provenance.joined(separator: ","))}", "\"verified\":\(verify)",
         ]

@@ -40,8 +40,7 @@ struct MineRulesCommand: ParsableCommand {
 
             Example:
               sae rules mine texts.txt.gz vectors.npy --output rules.txt
-            """,
-        shouldDisplay: false)
+            """)
 
     @Argument(help: "Texts, one a line, plain or gzip.")
     var texts: String
@@ -122,8 +121,7 @@ struct OptimumCommand: ParsableCommand {
             Examples:
               sae rules optimum texts.txt.gz
               sae rules optimum texts.txt.gz --rules rules.txt
-            """,
-        shouldDisplay: false)
+            """)
 
     @Argument(help: "Texts, one a line, plain or gzip.")
     var texts: String

@@ -40,20 +40,10 @@ struct LocalEmbedder: TextEmbedder {
             vectors = floats(bytes)
         }
         return EmbeddedBlock(
-            vectors: vectors, dimensions: leading, errors: batch.outcomes.map { Self.reason($0.status) })
+            vectors: vectors, dimensions: leading, errors: batch.outcomes.map { $0.status.reason(TextLimits()) })
     }
 
     func dimensions() -> Int { leading }
-
-    private static func reason(_ status: RowStatus) -> String? {
-        switch status {
-        case .ok: nil
-        case .noPieces: "the text is empty"
-        case .tooManyBytes: "the text is longer than 65,536 bytes"
-        case .tooManyPieces: "the text has more than 16,384 pieces"
-        case .noDirection: "the text's pieces cancel each other out"
-        }
-    }
 }
 
 final class DaemonEmbedder: TextEmbedder {

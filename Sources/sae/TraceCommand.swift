@@ -36,7 +36,7 @@ struct TraceCommand: ParsableCommand {
     @Flag(help: "Print the program alone, as sae forth run takes it.")
     var forth = false
 
-    @Option(help: ArgumentHelp("Write a page with a picture, instead of text.", valueName: "file"))
+    @Option(help: ArgumentHelp("Write a page with a picture, instead of text; - is standard output.", valueName: "file"))
     var html: String?
 
     @Flag(help: "Also search for the least energy of the discrete rules, and say whether annealing reached it.")
@@ -45,6 +45,10 @@ struct TraceCommand: ParsableCommand {
     func validate() throws {
         guard !exact || temperature != .infinite else {
             throw ValidationError("no discrete rule takes part at infinite temperature: --exact has no meaning there")
+        }
+        guard html != "" else { throw ValidationError("--html needs the name of a file, or - for standard output") }
+        guard html != "-" || !(json || forth) else {
+            throw ValidationError("--html - and \(json ? "--json" : "--forth") would both go to standard output")
         }
         guard (1...2).contains(texts.count) else { throw ValidationError("give one text, or two to compare") }
         guard !(json && forth) else { throw ValidationError("give --json or --forth, not both") }
@@ -81,6 +85,7 @@ struct TraceCommand: ParsableCommand {
     }
 
     private func write(_ text: String, to path: String) throws {
+        guard path != "-" else { return print(text, terminator: "") }
         var writer = try AtomicFileWriter(path)
         try writer.append(Array(text.utf8))
         try writer.commit()

@@ -44,9 +44,9 @@ import Testing
         #expect(run.status == 0 && run.errors.contains("1 of 3 lines have no vector"))
         #expect(
             String(decoding: try bytes("v.npy.errors.jsonl"), as: UTF8.self)
-                == "{\"row\":1,\"error\":{\"code\":\"INVALID_ARGUMENT\",\"message\":\"the text has no piece\"}}\n")
+                == "{\"row\":1,\"error\":{\"code\":\"INVALID_ARGUMENT\",\"message\":\"the text is empty\"}}\n")
         let strict = try embed("--fail-on-error")
-        #expect(strict.status == 65 && strict.errors.contains("texts, line 2: the text has no piece"))
+        #expect(strict.status == 65 && strict.errors.contains("texts, line 2: the text is empty"))
     }
 
     @Test func `a run that was killed goes on, and another one is refused`() throws {

@@ -69,7 +69,7 @@ import Testing
         let long = String(repeating: "cat ", count: 6 << 20)
         try "one cat\n\(long)\ntwo dogs\n".write(toFile: path, atomically: true, encoding: .utf8)
         let refused = try Command(["embed", "--model", model, "--input", path])
-        #expect(refused.status == 65 && refused.errors.contains("line 2: the text is longer than 65,536 bytes"), "\(refused.errors)")
+        #expect(refused.status == 65 && refused.errors.contains("line 2: the text is longer than 65536 bytes"), "\(refused.errors)")
         let skipped = try Command(["embed", "--model", model, "--input", path, "--skip-invalid"])
         #expect(skipped.status == 0 && skipped.errors.contains("left out: line 2\n"), "\(skipped.errors)")
         #expect(numbers(skipped.output) == (try expected(["one cat", "two dogs"])))
@@ -85,6 +85,29 @@ import Testing
         let run = try Command(shell: script, environment: ["F": folder.root])
         #expect(run.status == 0, "\(run.errors)")
         #expect(numbers(run.output) == (try expected(["A cat sat on the mat.", "The dog ran."])))
+    }
+
+    @Test func `a text without a vector is told of in the same words here and by a daemon`() throws {
+        let texts = ["", " ", String(repeating: "x", count: 65_537), String(repeating: "a ", count: 20_000)]
+        for (index, text) in texts.enumerated() {
+            try "one cat\n\(text)\n".write(toFile: folder.path("\(index)"), atomically: true, encoding: .utf8)
+        }
+        let script = """
+            $SAE serve --model \(model) --unix $F/s --listen '' --http '' --drain-lame-duck-ms 0 2>$F/log & daemon=$!
+            for i in 0 1 2 3; do
+                $SAE embed --connect unix:$F/s --wait 30 --input $F/$i 2>$F/there >&2; echo $?
+                $SAE embed --model \(model) --input $F/$i 2>$F/here >&2; echo $?
+                diff $F/here $F/there && cat $F/here
+            done
+            kill $daemon; wait $daemon
+            """
+        let run = try Command(shell: script, environment: ["F": folder.root])
+        let reasons = ["is empty", "is empty", "is longer than 65536 bytes", "has more than 16384 pieces"]
+        let told = reasons.enumerated().map { index, reason in
+            "65\n65\nsae: error: \(folder.path("\(index)")), line 2: the text \(reason); "
+                + "correct it, or leave such texts out with --skip-invalid\n"
+        }
+        #expect(run.status == 0 && run.output == told.joined(), "\(run.output)\(run.errors)")
     }
 
     @Test(arguments: ["--sweeps 2", "--scorer reference", "--model $F/tiny.sae", "--threads 1"])

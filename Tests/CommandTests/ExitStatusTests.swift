@@ -32,12 +32,37 @@ import Testing
         ("embed a --connect unix:/s --temperature infinite", "no infinite temperature"),
         ("trace x --temperature infinite --exact", "--exact has no meaning there"),
         ("fit a b --output c --epochs 0", "epochs"), ("bench f --connect unix:/s --seconds 0", "--seconds is over 0"),
-        ("rules import f --phrases p", "--library"),
+        ("rules import f --phrases p", "--library"), ("eval sts f --dimensions 64,64", "'64,64' holds a number twice"),
+        ("embed a --token-file t", "--token-file has no meaning without --connect"),
+        ("bench f --token-file t", "--token-file has no meaning without --connect"),
+        ("corpus embed f --output o --tls-ca c", "--tls-ca has no meaning without --connect"),
+        ("trace x --html=", "--html needs the name of a file"), ("trace x --html - --json", "would both go to standard output"),
+        ("embed a --output=", "--output needs the name of a file"), ("fit a b --output=", "a file to write needs a name"),
+        ("help nosuch", "there is no command 'nosuch'"), ("help rules nosuch", "there is no command 'rules nosuch'"),
     ])
     func `wrong usage is told as what it is`(_ arguments: String, _ reason: String) throws {
         let run = try Command(arguments.split(separator: " ").map(String.init))
         #expect(run.status == 64)
         #expect(run.errors.contains(reason) && !run.errors.contains("Unknown option"), "\(run.errors)")
+    }
+
+    @Test func `a token is shown to the daemon that the environment names`() throws {
+        let run = try Command(["embed", "a", "--token-file", "/none/t"], environment: ["SAE_CLIENT_CONNECT": "unix:/none/s"])
+        #expect(run.status == 66 && run.errors.contains("/none/t"), "\(run.errors)")
+    }
+
+    @Test func `help is of the command that is asked for, with all that it can do`() throws {
+        let run = try Command(["help", "rules"])
+        #expect(run.status == 0 && run.output == (try Command(["rules", "--help"])).output)
+        for name in ["promote", "mine", "optimum"] { #expect(run.output.contains("\n  \(name) "), "\(name)") }
+    }
+
+    @Test(arguments: [("", "300", "there is no text"), ("abcdefghijklmnopqrstuvwxyz\n", "260", "different characters than 260 pieces")])
+    func `texts that give no vocabulary are told of in words of ours`(_ line: String, _ count: String, _ reason: String) throws {
+        let folder = try TemporaryFolder()
+        try String(repeating: line, count: 200).write(toFile: folder.path("t"), atomically: true, encoding: .utf8)
+        let run = try Command(["fit", "vocabulary", folder.path("t"), "--vocabulary", count, "--output", folder.path("p")])
+        #expect(run.status == 65 && run.errors.contains(reason) && !run.errors.contains(".cc("), "\(run.errors)")
     }
 
     @Test(arguments: ["eval sts F", "eval retrieval F", "embed --model M --input F"])

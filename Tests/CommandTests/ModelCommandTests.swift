@@ -23,6 +23,8 @@ import Vectors
         #expect(object?["dimensions"] as? Int == 256)
         #expect(object?["pieces"] as? Int == contents.pieceCount)
         #expect(object?["digest"] as? String == hexadecimal(try Model(path).digest))
+        let bytes = try Data(contentsOf: URL(fileURLWithPath: path))
+        #expect(object?["sha256"] as? String == hexadecimal(bytes.withUnsafeBytes { SHA256.digest(of: $0) }))
         #expect((object?["sections"] as? [String: Int])?["records"] == contents.records.bytes.count)
         #expect((object?["provenance"] as? [String: String])?["note"] == "a \"quoted\" \\ line\tend")
         #expect(object?["verified"] as? Bool == true)

@@ -17,6 +17,15 @@ import Testing
         try #require(try JSONSerialization.jsonObject(with: Data(run.output.utf8)) as? [String: Any])
     }
 
+    @Test func `a page goes to a file or to standard output`() throws {
+        let path = folder.path("cat.html")
+        let written = try Command(["trace", "--model", model, text, "--html", path])
+        #expect(written.status == 0 && written.output.isEmpty)
+        let printed = try Command(["trace", "--model", model, text, "--html", "-"])
+        #expect(printed.status == 0 && printed.output.hasPrefix("<!"))
+        #expect(printed.output == (try String(contentsOfFile: path, encoding: .utf8)))
+    }
+
     @Test func `the JSON has the documented keys, and the text as it was`() throws {
         let text = "a \"cat\" <script>alert(1)</script> \\ \u{1} naïve"
         let run = try Command(["trace", "--model", model, "--json", text])

@@ -104,7 +104,7 @@ class Files(unittest.TestCase):
 
     def test_a_bad_row_fails_a_job_that_asks_for_it(self):
         job = self.client.submit_job(b"a cat\n\na dog\n", JobSpec(fail_on_error=True))
-        with self.assertRaisesRegex(SAEError, "row 1: the text has no piece"):
+        with self.assertRaisesRegex(SAEError, "row 1: the text is empty"):
             self.client.wait_for_job(job.id)
         with self.assertRaises(SAEError) as caught:
             self.client.fetch_job(job.id, "vectors.npy", self.folder / "none")

@@ -121,7 +121,7 @@ struct EmbeddingAPITests {
         let long = "the river and the cat watch the dog"
         let refused = try await peer.ask("POST", "/embed", "{\"inputs\":[\"x\",\"\(long)\"]}")
         #expect(refused.status == 422)
-        #expect(try decoded(InferenceError.self, refused).error.contains("text 1: the text is over the limit (limits.max_text_bytes)"))
+        #expect(try decoded(InferenceError.self, refused).error.contains("text 1: the text is longer than 20 bytes (limits.max_text_bytes)"))
         var options = EmbedOptions()
         options.truncates = true
         let expected = try await Client(connectingTo: fixture.unixEndpoint).embed([long], options: options)

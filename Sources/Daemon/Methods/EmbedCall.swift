@@ -126,18 +126,14 @@ extension Request {
 extension Failure {
     /// The row error that `status` means, or nil for a good row.
     init?(row status: RowStatus, _ limits: TextLimits) {
+        guard let reason = status.reason(limits) else { return nil }
         switch status {
-        case .ok: return nil
-        case .noPieces: self.init(.invalidArgument, "the text has no piece")
+        case .ok, .noPieces: self.init(.invalidArgument, reason)
         case .tooManyBytes:
-            self.init(
-                .invalidArgument, "the text is over the limit", limit: "limits.max_text_bytes",
-                value: UInt64(limits.maximumTextBytes))
+            self.init(.invalidArgument, reason, limit: "limits.max_text_bytes", value: UInt64(limits.maximumTextBytes))
         case .tooManyPieces:
-            self.init(
-                .invalidArgument, "the text has too many pieces", limit: "limits.max_pieces_per_text",
-                value: UInt64(limits.maximumPieces))
-        case .noDirection: self.init(.internal, "the sum of the text's pieces has no direction")
+            self.init(.invalidArgument, reason, limit: "limits.max_pieces_per_text", value: UInt64(limits.maximumPieces))
+        case .noDirection: self.init(.internal, reason)
         }
     }
 

@@ -120,14 +120,7 @@ package struct TraceError: UserFacingError {
     package var status: RowStatus
     package var limits: TextLimits
 
-    package var summary: String {
-        switch status {
-        case .ok, .noPieces: "the text is empty"
-        case .tooManyBytes: "the text is longer than \(limits.maximumTextBytes) bytes"
-        case .tooManyPieces: "the text has more than \(limits.maximumPieces) pieces"
-        case .noDirection: "the text's pieces cancel each other out"
-        }
-    }
+    package var summary: String { status.reason(limits) ?? "the text has a vector" }
 
     package var remedy: String? { nil }
     package var category: ErrorCategory { .invalidInput }

@@ -31,22 +31,11 @@ struct LocalCorpusEmbedder: CorpusEmbedder {
         }
         var failures = chunk.failures
         for (row, outcome) in batch.outcomes.enumerated() where failures[row] == nil {
-            if let reason = Self.reason(outcome.status) {
+            if let reason = outcome.status.reason(limits) {
                 failures[row] = CorpusRowFailure(code: outcome.status == .noDirection ? "INTERNAL" : "INVALID_ARGUMENT", message: reason)
             }
         }
         return plan.rows(bytes, firstRow: chunk.firstRow, count: chunk.rowCount, failures: failures, ids: chunk.ids[...])
-    }
-
-    /// In the daemon's words.
-    private static func reason(_ status: RowStatus) -> String? {
-        switch status {
-        case .ok: nil
-        case .noPieces: "the text has no piece"
-        case .tooManyBytes: "the text is over the limit"
-        case .tooManyPieces: "the text has too many pieces"
-        case .noDirection: "the sum of the text's pieces has no direction"
-        }
     }
 }
 

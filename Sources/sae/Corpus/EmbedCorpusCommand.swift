@@ -69,6 +69,7 @@ struct EmbedCorpusCommand: AsyncParsableCommand {
             try DaemonOptions.check(endpoint, of: daemon.connect == nil ? "SAE_CLIENT_CONNECT" : "--connect")
             return try await RemoteCorpusEmbedder(try await daemon.client(at: endpoint))
         }
+        try daemon.checkUnused()
         return LocalCorpusEmbedder(
             engine: try Engine(contentsOf: try model ?? ResourceLocator.model()),
             threads: threads ?? max(1, sysconf(Int32(_SC_NPROCESSORS_ONLN))))
