@@ -2,6 +2,7 @@
 #include "CPosix.h"
 #include <errno.h>
 #include <fcntl.h>
+#include <malloc.h>
 #include <poll.h>
 #include <pthread.h>
 #include <signal.h>
@@ -121,3 +122,5 @@ int sae_finish_standard_output(void) {
 }
 
 const char *sae_revision(void) { return SAE_REVISION; }
+
+void sae_return_free_memory(void) { malloc_trim(0); }

@@ -45,6 +45,7 @@ package final class Service: Sendable {
     let hasStopped = Atomic<Bool>(false)
     let stopped = DispatchSemaphore(value: 0)
     let notifier = Notifier()
+    private let memory = MemoryReturn()
     /// Texts answered when the service manager was told last.
     private let statusTold = Mutex<(texts: UInt64, time: UInt64)>((0, monotonicNanoseconds()))
 
@@ -143,6 +144,10 @@ package final class Service: Sendable {
         notifier.keepStatus { [weak self] in
             guard let self, state == .serving else { return nil }
             return status
+        }
+        memory.watch { [weak self] in
+            guard let self, !hasStopped.load(ordering: .relaxed) else { return nil }
+            return admission.bufferedBytes
         }
         notifier.startWatchdog { [weak self] in self?.isAdvancing ?? false }
     }

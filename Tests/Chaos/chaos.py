@@ -16,7 +16,7 @@ import overload
 
 CHECKS = {check.__name__: check for check in [
     many.idle, many.slow_readers, many.half_open, many.flood, many.too_many, many.descriptors, hostile.random_bytes,
-    hostile.frame_fuzz, hostile.abuse, life.kill, life.sigterm, life.memory, life.clock, overload.overload]}
+    hostile.frame_fuzz, hostile.abuse, life.kill, life.sigterm, life.memory, life.peak, life.clock, overload.overload]}
 
 
 class Run(Report):

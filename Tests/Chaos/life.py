@@ -130,6 +130,45 @@ class _Pusher:
         self.refused += sum(number > last for number in open_streams)
 
 
+def peak(run):
+    """Large calls from 60 clients and floods of connections, then peace: what they took is given back."""
+    with Daemon() as target:
+        rig.bench(target.unix, run.texts, "--connections", 4, "--batch", 64, "--seconds", 1)
+        base, end = target.resident, time.monotonic() + run.seconds
+        request = conversations.embed(1, [b"word and " * 110] * 2_000)
+
+        def asking():
+            while time.monotonic() < end:
+                try:
+                    with greeted(target.unix) as peer:
+                        peer.settimeout(30)
+                        peer.sendall(request)
+                        frame_of(peer)
+                except OSError:
+                    pass
+
+        def flooding():
+            while time.monotonic() < end:
+                peers = []
+                try:
+                    for _ in range(500):
+                        peers.append(greeted(target.tcp))
+                except OSError:
+                    pass
+                for peer in peers:
+                    peer.close()
+        threads = [threading.Thread(target=asking) for _ in range(60)] + [threading.Thread(target=flooding) for _ in range(4)]
+        high = max(resident_while(target, threads))
+        run.note("resident memory before", base / 2**20, unit="MiB")
+        run.note("at its peak", high / 2**20, unit="MiB")
+        begin = time.monotonic()
+        while target.resident > base + (16 << 20) and time.monotonic() < begin + 30:
+            time.sleep(0.25)
+        run.note("given back after", time.monotonic() - begin, unit="s")
+        run.check("resident memory more, half a minute after", (target.resident - base) / 2**20, at_most=16.0, unit="MiB")
+        run.check("the daemon lives", target.is_alive, equal=True)
+
+
 def memory(run):
     """Large frames from 60 clients, with an address space that is small and fixed: the daemon refuses, and lives."""
     flags = ["--limits-max-buffer-bytes", str(32 << 20)]

@@ -58,3 +58,6 @@ int sae_finish_standard_output(void);
 
 /// What the program was built from; "unknown" where the build did not say.
 const char *sae_revision(void);
+
+/// malloc_trim(3): gives the pages of free memory in all arenas back to the system.
+void sae_return_free_memory(void);

@@ -9,9 +9,7 @@ enum ProcessMetrics {
         let cpu = Double(used.tv_sec) + Double(used.tv_nsec) * 1e-9
         page.header("process_cpu_seconds_total", "counter", "Processor time used.")
         page.line("process_cpu_seconds_total", "", cpu)
-        let statm = text(of: "/proc/self/statm").split(separator: " ")
-        let resident = statm.count > 1 ? (Int(statm[1]) ?? 0) * sysconf(Int32(_SC_PAGESIZE)) : 0
-        page.gauge("process_resident_memory_bytes", "Resident memory.", resident)
+        page.gauge("process_resident_memory_bytes", "Resident memory.", residentBytes)
         var limit = rlimit()
         getrlimit(__rlimit_resource_t(RLIMIT_NOFILE.rawValue), &limit)
         page.gauge("process_open_fds", "Open descriptors.", openDescriptors())
@@ -19,6 +17,11 @@ enum ProcessMetrics {
         let fields = text(of: "/proc/self/stat").split(separator: ")").last?.split(separator: " ") ?? []
         page.gauge("process_threads", "Threads.", fields.count > 17 ? String(fields[17]) : "0")
         page.gauge("process_start_time_seconds", "Start, since 1970.", startTime(fields))
+    }
+
+    static var residentBytes: Int {
+        let statm = text(of: "/proc/self/statm").split(separator: " ")
+        return statm.count > 1 ? (Int(statm[1]) ?? 0) * sysconf(Int32(_SC_PAGESIZE)) : 0
     }
 
     private static func startTime(_ fields: [Substring]) -> Double {
