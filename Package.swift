@@ -147,7 +147,7 @@ let package = Package(
                 .product(name: "NIOEmbedded", package: "swift-nio"),
             ], path: "Tests/Fuzz/Targets"),
         tests("Fuzz", ["FuzzTargets"]),
-        tests("Command", ["Models", "Vectors", "Bytes", "Evaluation", "SAEEngine", "Tokenization", "TestPeers", "Messages", protobuf]),
+        tests("Command", ["Models", "Vectors", "Bytes", "Evaluation", "SAEEngine", "Tokenization", "TestPeers", "Messages", "Wire", protobuf]),
         tests("Project", ["Bytes"]),
     ],
     swiftLanguageModes: [.v6],

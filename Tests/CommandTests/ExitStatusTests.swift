@@ -36,8 +36,7 @@ import Testing
         ("embed a --token-file t", "--token-file has no meaning without --connect"),
         ("bench f --token-file t", "--token-file has no meaning without --connect"),
         ("corpus embed f --output o --tls-ca c", "--tls-ca has no meaning without --connect"),
-        ("trace x --html=", "--html needs the name of a file"), ("trace x --html - --json", "would both go to standard output"),
-        ("embed a --output=", "--output needs the name of a file"), ("fit a b --output=", "a file to write needs a name"),
+        ("trace x --html - --json", "would both go to standard output"),
         ("help nosuch", "there is no command 'nosuch'"), ("help rules nosuch", "there is no command 'rules nosuch'"),
     ])
     func `wrong usage is told as what it is`(_ arguments: String, _ reason: String) throws {
@@ -53,7 +52,8 @@ import Testing
 
     @Test func `help is of the command that is asked for, with all that it can do`() throws {
         let run = try Command(["help", "rules"])
-        #expect(run.status == 0 && run.output == (try Command(["rules", "--help"])).output)
+        #expect(run.status == 0)
+        #expect(run.output == (try Command(["rules", "--help"]).output))
         for name in ["promote", "mine", "optimum"] { #expect(run.output.contains("\n  \(name) "), "\(name)") }
     }
 
