@@ -70,18 +70,44 @@ package final class CorpusOutput {
         plan.headerBytes + 4 * (record.map { $0.firstRow + $0.rowCount } ?? 0)
     }
 
+    /// What a journal says is committed, without a look at the rows: the last chunk, nil before the first, and the rows in error of all.
+    package static func committed(
+        _ plan: CorpusPlan, at paths: CorpusPaths
+    ) throws(FileError) -> (last: JournalRecord?, failedCount: Int) {
+        guard access(paths.journal, F_OK) == 0 else { return (nil, 0) }
+        let journal = try FileDescriptor(paths.journal, flags: O_RDONLY)
+        var (last, failedCount): (JournalRecord?, Int) = (nil, 0)
+        try forEachRecord(of: try journal.bytes(at: 0, count: try journal.size), plan) { record throws(FileError) in
+            (last, failedCount) = (record, failedCount + record.failedCount)
+            return true
+        }
+        return (last, failedCount)
+    }
+
+    /// The records of a journal up to the first that is short, wrong or out of order, or that `take` does not want.
+    private static func forEachRecord(
+        of journal: [UInt8], _ plan: CorpusPlan, _ take: (JournalRecord) throws(FileError) -> Bool
+    ) throws(FileError) {
+        var last: JournalRecord?
+        for start in stride(from: 0, through: journal.count - JournalRecord.byteCount, by: JournalRecord.byteCount) {
+            guard let record = JournalRecord(journal[start..<start + JournalRecord.byteCount]), record.follows(last, plan),
+                try take(record)
+            else { return }
+            last = record
+        }
+    }
+
     private func recover(_ keeping: Int?) throws(FileError) {
         let size = try journal.size
-        let written = try journal.bytes(at: 0, count: size)
         let most = min(keeping ?? .max, size / JournalRecord.byteCount)
-        while chunkCount < most {
-            let start = chunkCount * JournalRecord.byteCount
-            guard let record = JournalRecord(written[start..<start + JournalRecord.byteCount]), record.follows(last, plan) else { break }
+        let written = try journal.bytes(at: 0, count: most * JournalRecord.byteCount)
+        try Self.forEachRecord(of: written, plan) { record throws(FileError) in
             if keeping == nil {
-                guard try isIntact(record) else { break }
+                guard try isIntact(record) else { return false }
             }
             last = record
             failedCount += record.failedCount
+            return true
         }
         recovery.journalBytes = size - chunkCount * JournalRecord.byteCount
         recovery.records = size / JournalRecord.byteCount - chunkCount

@@ -216,6 +216,51 @@ class Sweeps(unittest.TestCase):
             self.assertIs(caught.exception.code, Status.NOT_FOUND)
 
 
+class Restarts(unittest.TestCase):
+    """What a daemon that dies, kill -9, has told its clients."""
+
+    def setUp(self):
+        self.folder = pathlib.Path(tempfile.mkdtemp(prefix="sae-test-"))
+        self.addCleanup(shutil.rmtree, self.folder)
+
+    def record(self, job):
+        return json.loads((self.folder / "jobs" / job.id / "job.json").read_text())
+
+    def test_a_cancellation_that_was_answered_holds(self):
+        # One chunk is all of it, and the job looks at a cancellation behind it: the daemon is dead long before.
+        with with_jobs(self.folder, "--workers", "1", "--jobs-chunk-rows", "1000000") as daemon, Client(daemon.unix) as client:
+            job = client.submit_job(b"\n".join(lines(150_000)))
+            self.assertTrue(eventually(lambda: client.job(job.id).state is JobState.RUNNING))
+            self.assertIs(client.cancel_job(job.id).state, JobState.RUNNING)
+            daemon.kill()
+        self.assertEqual(self.record(job)["phase"], JobState.RUNNING)
+        with with_jobs(self.folder) as daemon, Client(daemon.unix) as client:
+            self.assertIs(client.job(job.id).state, JobState.CANCELLED)
+            self.assertEqual([each.state for each in client.watch_job(job.id)], [JobState.CANCELLED])
+            self.assertEqual(sorted(path.name for path in (self.folder / "jobs" / job.id).iterdir()), ["input", "job.json"])
+            self.assertEqual(daemon.metric('sae_job_rows_total{outcome="ok"}'), 0)
+
+    def test_a_job_taken_up_again_shows_what_is_committed_while_it_waits(self):
+        flags = ("--jobs-chunk-rows", "64", "--workers", "1")
+        data = b"\n".join(lines(60_000))
+        with with_jobs(self.folder, *flags, "--jobs-concurrency", "2") as daemon, Client(daemon.unix) as client:
+            jobs = [client.submit_job(data, JobSpec(encoding=Encoding.INT8)) for _ in range(2)]
+            self.assertTrue(eventually(lambda: all(client.job(job.id).rows_done >= 640 for job in jobs)))
+            told = client.job(jobs[1].id)
+            daemon.kill()
+        journal = (self.folder / "jobs" / jobs[1].id / "journal").stat().st_size // 80
+        with with_jobs(self.folder, *flags) as daemon, Client(daemon.unix) as client:
+            waiting = client.job(jobs[1].id)
+            self.assertIs(waiting.state, JobState.QUEUED)
+            self.assertEqual(waiting.rows_done, 64 * journal)
+            self.assertGreaterEqual(waiting.rows_done, told.rows_done)
+            self.assertGreaterEqual(waiting.input_done, told.input_done)
+            self.assertEqual(waiting.rows_failed, sum(line == b"" for line in lines(64 * journal)))
+            # Its partial files go with its cancellation, though it does not run.
+            self.assertIs(client.cancel_job(waiting.id).state, JobState.CANCELLED)
+            self.assertEqual(sorted(path.name for path in (self.folder / "jobs" / waiting.id).iterdir()), ["input", "job.json"])
+
+
 class Faults(unittest.TestCase):
     """The steps of a job on the disk, by a library that is loaded before the C library; the program knows nothing of it."""
 

@@ -20,6 +20,8 @@ final class Job: Sendable {
         /// Why it does not advance; empty where it does.
         var stall = ""
         var isCancelled = false
+        /// The disk did not take the record as it is.
+        var isUnsaved = false
         /// Grows at each change that watchers are to hear of at once.
         var changes = 0
         var progress = Progress()
@@ -46,6 +48,8 @@ final class Job: Sendable {
     /// Wakes a run that waits for room on the disk.
     let wakeup = DispatchSemaphore(value: 0)
     private let state: Mutex<State>
+    /// Held while the record goes to the disk, so that an older one never follows a newer one.
+    private let recording = Mutex(())
 
     init(_ record: JobRecord, in folder: String) {
         id = record.id
@@ -69,25 +73,85 @@ final class Job: Sendable {
     var isCancelled: Bool { read(\.isCancelled) }
 
     /// Writes the record as it is.
-    func save() throws(FileError) { try record.write(to: recordPath) }
+    func save() throws(FileError) {
+        try recording.withLock { _ throws(FileError) in try write() }
+    }
 
-    /// Goes from one of `phases` to `next`, on the disk, too; false when it is in none of them. Everything stays as it was when the
-    /// disk fails.
-    func enter(_ next: JobPhase, from phases: Set<JobPhase>, _ edit: (inout JobRecord) -> Void = { _ in }) throws(FileError) -> Bool {
-        let before: JobRecord? = change { state in
-            guard phases.contains(state.record.phase) else { return nil }
-            let before = state.record
-            state.record.phase = next
-            edit(&state.record)
-            state.changes += 1
-            return before
-        }
-        guard let before else { return false }
-        do throws(FileError) { try save() } catch {
-            change { $0.record = before }
+    private func write() throws(FileError) {
+        do throws(FileError) {
+            try record.write(to: recordPath)
+            change { $0.isUnsaved = false }
+        } catch {
+            change { $0.isUnsaved = true }
             throw error
         }
-        return true
+    }
+
+    /// Goes from one of `phases` to `next`, on the disk, too; false when it is in none of them, or is to end as cancelled and would be
+    /// finalized. Everything stays as it was when the disk fails.
+    func enter(_ next: JobPhase, from phases: Set<JobPhase>, _ edit: (inout JobRecord) -> Void = { _ in }) throws(FileError) -> Bool {
+        try recording.withLock { _ throws(FileError) in
+            let before: JobRecord? = change { state in
+                guard phases.contains(state.record.phase), next != .finalizing || !state.isCancelled else { return nil }
+                let before = state.record
+                state.record.phase = next
+                edit(&state.record)
+                state.changes += 1
+                return before
+            }
+            guard let before else { return false }
+            do throws(FileError) { try write() } catch {
+                change { $0.record = before }
+                throw error
+            }
+            return true
+        }
+    }
+
+    /// Has it on the disk that the job, if it is under way, is to end as cancelled; of one that has ended, that it has.
+    func recordCancellation() throws(FileError) {
+        try recording.withLock { _ throws(FileError) in
+            let isNews = change { state in
+                guard !state.record.phase.hasEnded else { return state.isUnsaved }
+                defer { state.record.cancelAsked = state.record.cancelAsked ?? wallClockMilliseconds() }
+                return state.record.cancelAsked == nil || state.isUnsaved
+            }
+            if isNews { try write() }
+        }
+    }
+
+    /// Ends as `phase`, failed or cancelled. On a disk that takes nothing it ends for this daemon, and goes on with the next, unless it
+    /// was cancelled.
+    func end(as phase: JobPhase, _ problem: JobRecord.Problem? = nil) {
+        removePartialFiles()
+        change { state in
+            state.record.phase = phase
+            state.record.problem = problem
+            state.record.ended = wallClockMilliseconds()
+            state.record.rows = state.progress.rows
+            state.record.failedRows = state.progress.failed
+            state.record.chunks = state.progress.chunks
+            state.stall = ""
+            state.changes += 1
+        }
+        try? save()
+    }
+
+    /// Nobody can fetch them. The journal first: after a stop before the record is written, the job begins anew.
+    func removePartialFiles() {
+        let paths = CorpusPaths(folder: folder, record.plan)
+        for path in [paths.journal, paths.rows.partial, paths.errors.partial, paths.scales.partial] { unlink(path) }
+    }
+
+    /// Shows what a stopped daemon left committed; whether that is whole is checked when the job runs.
+    func showCommitted() throws(FileError) {
+        let plan = record.plan
+        let (last, failed) = try CorpusOutput.committed(plan, at: CorpusPaths(folder: folder, plan))
+        guard let last else { return }
+        change {
+            $0.progress = Progress(
+                input: last.inputEnd, rows: last.firstRow + last.rowCount, failed: failed, chunks: last.chunk + 1)
+        }
     }
 
     /// As the protocol tells it. `place`: how many jobs come before, of a queued one.

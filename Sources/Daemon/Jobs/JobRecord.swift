@@ -56,6 +56,8 @@ struct JobRecord: Codable, Sendable {
     var created: Int64
     var started: Int64 = 0
     var ended: Int64 = 0
+    /// When its cancellation was asked for while it was under way: it is then to end as cancelled, also after a restart.
+    var cancelAsked: Int64?
     /// Of an upload the bytes that are safely on disk.
     var inputBytes = 0
     /// SHA-256 in hexadecimal, once the upload is complete.

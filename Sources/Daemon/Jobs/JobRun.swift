@@ -47,17 +47,7 @@ final class JobRun {
         if store.isStopping && !job.isCancelled && failure == nil { return }
         let phase = failure == nil ? JobPhase.cancelled : .failed
         let problem = failure.map { JobRecord.Problem(code: $0.code.rawValue, message: $0.message, limit: $0.limit) }
-        // Nobody can fetch them. The journal first: after a stop before the record is written, the job begins anew.
-        for path in [paths.journal, paths.rows.partial, paths.errors.partial, paths.scales.partial] { unlink(path) }
-        // On a disk that takes nothing the job ends for this daemon, and goes on with the next.
-        job.change { state in
-            state.record.phase = phase
-            state.record.problem = problem
-            state.record.ended = wallClockMilliseconds()
-            state.stall = ""
-            state.changes += 1
-        }
-        try? job.save()
+        job.end(as: phase, problem)
     }
 
     /// Fixes what computes the job, at its first start, or finds that again.
@@ -174,7 +164,7 @@ final class JobRun {
     private func finish() throws {
         let progress = job.read(\.progress)
         try checkGoesOn()
-        _ = try untilDone {
+        let isFinalizing = try untilDone {
             try self.job.enter(.finalizing, from: [.running]) { record in
                 guard !record.isComputed else { return }
                 record.isComputed = true
@@ -183,6 +173,7 @@ final class JobRun {
                 record.chunks = progress.chunks
             }
         }
+        guard isFinalizing else { throw Ended() }
         store.note(job)
         let finish = CorpusFinish(plan, at: paths, rowCount: job.record.rows)
         let files = try untilDone { try finish.seal() }

@@ -143,13 +143,18 @@ final class JobStore: Sendable {
         return Int(clamping: UInt64(status.f_bavail) &* UInt64(status.f_frsize))
     }
 
-    /// Ends a job that has not begun, or tells its run to.
+    /// Ends a job that has not begun, or tells its run to. What is told to the client then holds after a restart, too.
     func cancel(_ job: Job) throws(Failure) {
         job.change { $0.isCancelled = true }
+        defer { job.wakeup.signal() }
         do throws(FileError) {
-            if try job.enter(.cancelled, from: [.uploading, .queued], { $0.ended = wallClockMilliseconds() }) { note(job) }
-        } catch { throw Failure(error, of: "the job cannot be cancelled") }
-        job.wakeup.signal()
+            if try job.enter(.cancelled, from: [.uploading, .queued], { $0.ended = wallClockMilliseconds() }) {
+                job.removePartialFiles()
+                note(job)
+            } else {
+                try job.recordCancellation()
+            }
+        } catch { throw Failure(error, of: "the job stops, but would go on after a restart; cancel it once more") }
     }
 
     /// Forgets an ended job and its files.
@@ -237,6 +242,11 @@ final class JobStore: Sendable {
                 let input = try FileDescriptor(job.inputPath, flags: O_WRONLY)
                 // The time of the last upload stays, unless there is something to cut.
                 if try input.size != record.inputBytes { try input.truncate(to: record.inputBytes) }
+            }
+            if !record.phase.hasEnded, record.cancelAsked != nil {
+                job.end(as: .cancelled)
+            } else if record.phase == .queued, record.generation != 0, !record.isComputed {
+                try job.showCommitted()
             }
             with { $0.jobs[id] = job }
         } catch {
