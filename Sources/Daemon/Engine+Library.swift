@@ -19,4 +19,24 @@ extension Engine {
         let (generation, worth) = try store.promoted()
         self.init(model: try generation.model(on: base, worth: worth, basePath: modelPath), scorer: scorer)
     }
+    /// The model of a file, or one with a generation of a rule library, whichever has this digest; nil when neither has, or has it any
+    /// more.
+    /// - Throws: as `init(modelPath:library:scorer:)`, but for what is not there.
+    package static func earlier(
+        _ digest: [UInt8], modelPath: String, library: String, scorer: ScorerSettings
+    ) throws -> Engine? {
+        let base = try Model(modelPath)
+        if base.digest == digest { return Engine(model: base, scorer: scorer) }
+        guard !library.isEmpty else { return nil }
+        var store = try Library(library, access: .reading)
+        do throws(LibraryError) {
+            let (generation, worth) = try store.generation(Digest(digest))
+            return Engine(model: try generation.model(on: base, worth: worth, basePath: modelPath), scorer: scorer)
+        } catch {
+            switch error {
+            case .unknown, .otherModel: return nil
+            default: throw error
+            }
+        }
+    }
 }

@@ -7,19 +7,23 @@ import Synchronization
 import Transport
 package import Wire
 
-/// Reads again what a reload may replace.
+/// Reads again what a reload may replace, and what it has replaced.
 package struct ReloadSource: Sendable {
     /// The settings as file, environment and flags give them by then, validated.
     package let configuration: @Sendable () throws -> Configuration
     /// The engine that serves under these settings.
     package let engine: @Sendable (Configuration) throws -> Engine
+    /// An engine of the digest, which may have served before; nil when it cannot be had under these settings any more.
+    package let earlier: @Sendable (Configuration, _ digest: [UInt8]) throws -> Engine?
 
     package init(
         configuration: @escaping @Sendable () throws -> Configuration,
-        engine: @escaping @Sendable (Configuration) throws -> Engine
+        engine: @escaping @Sendable (Configuration) throws -> Engine,
+        earlier: @escaping @Sendable (Configuration, _ digest: [UInt8]) throws -> Engine?
     ) {
         self.configuration = configuration
         self.engine = engine
+        self.earlier = earlier
     }
 }
 

@@ -36,8 +36,12 @@ extension Service {
             log.write(.scorerFallback, [.reason: failure])
         }
         let service = try Service(
-            lowered, engine: engine, log: log, metrics: metrics, source: ReloadSource(configuration: read, engine: open))
+            lowered, engine: engine, log: log, metrics: metrics, source: ReloadSource(configuration: read, engine: open) { settings, digest in
+                try .earlier(digest, modelPath: settings.modelPathInForce, library: settings.modelLibrary, scorer: scorer)
+            })
         signal(SIGPIPE, SIG_IGN)
+        // A file size limit is an error of the write, as a full disk is.
+        signal(SIGXFSZ, SIG_IGN)
         let signals = try watchSignals { number in
             // A failed reload is in the log.
             if number == SIGHUP { _ = try? service.reload() } else { service.drain() }

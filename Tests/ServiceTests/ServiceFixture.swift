@@ -61,6 +61,11 @@ final class ServiceFixture: Sendable {
                     try Engine(
                         modelPath: model, library: settings.modelLibrary,
                         scorer: ScorerSettings(choice: scorer, cacheDirectory: cache))
+                },
+                earlier: { settings, digest in
+                    try .earlier(
+                        digest, modelPath: model, library: settings.modelLibrary,
+                        scorer: ScorerSettings(choice: scorer, cacheDirectory: cache))
                 }), stallPause: .milliseconds(20))
         try service.start()
         unixEndpoint = "unix:\(configuration.listenUnix)"

@@ -1,5 +1,6 @@
 import Bytes
 import Corpora
+import Diagnostics
 import Dispatch
 import Glibc
 import SAEEngine
@@ -52,24 +53,48 @@ final class JobRun {
 
     /// Fixes what computes the job, at its first start, or finds that again.
     private func begin() throws {
-        let serving = service.serving
         guard !job.record.isComputed else { return }
         if job.record.generation == 0 {
+            let serving = service.serving.generation
             let engine = serving.engine
             job.change { state in
                 state.record.generation = engine.generation
                 state.record.generationDigest = hexadecimal(engine.digest)
                 state.record.dimensions = state.record.spec.dimensions == 0 ? engine.dimensions : state.record.spec.dimensions
             }
+            generation = serving
+        } else {
+            generation = try generationOfBefore()
         }
-        guard serving.engine.generation == job.record.generation else {
-            throw Ended(failure: Failure(.failedPrecondition, "the model that the job began with serves no more"))
-        }
-        generation = serving.generation
         job.change { if $0.record.started == 0 { $0.record.started = wallClockMilliseconds() } }
         plan = job.record.plan
         paths = CorpusPaths(folder: job.folder, plan)
         try untilDone { try self.job.save() }
+    }
+
+    /// The generation that the job began with. Where another serves by now, it is opened beside that one, for as long as the job runs.
+    private func generationOfBefore() throws -> Generation {
+        let (serving, record) = (service.serving, job.record)
+        let name = String(record.generation, radix: 16)
+        guard serving.engine.generation != record.generation else { return serving.generation }
+        func failed(_ reason: String) -> Ended {
+            Ended(
+                failure: Failure(
+                    .failedPrecondition, "the job began with generation \(name), \(reason): submit it again"))
+        }
+        let engine: Engine?
+        do {
+            engine = try service.source?.earlier(serving.configuration, bytes(ofHexadecimal: record.generationDigest))
+            try engine?.selfTest()
+        } catch {
+            let reason = (error as? any UserFacingError)?.summary ?? String(describing: error)
+            service.log.write(.jobFailed, [.job: job.id, .generation: name, .reason: reason])
+            throw failed("which cannot be opened any more")
+        }
+        guard let engine else { throw failed("which neither model.path nor model.library has any more") }
+        guard engine.generation == record.generation else { throw failed("of whose rules this daemon's scorer makes other bits") }
+        service.log.write(.jobGeneration, [.job: job.id, .generation: name])
+        return Generation(engine, number: 0)
     }
 
     private func compute() throws {

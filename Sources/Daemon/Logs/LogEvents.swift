@@ -24,6 +24,7 @@ package enum Event: String, CaseIterable, Sendable {
     case jobStalled = "job_stalled"
     case jobFailed = "job_failed"
     case jobDeleted = "job_deleted"
+    case jobGeneration = "job_generation"
     case jobsUnavailable = "jobs_unavailable"
     case connectionOpen = "connection_open"
     case connectionClose = "connection_close"
@@ -32,7 +33,7 @@ package enum Event: String, CaseIterable, Sendable {
     var level: Logger.Level {
         switch self {
         case .startup, .listen, .ready, .reload, .generationChanged, .drainBegin, .drainEnd, .shutdown, .jobState, .jobRecovered,
-            .jobDeleted: .info
+            .jobDeleted, .jobGeneration: .info
         case .refused, .slowRequest, .protocolError, .authenticationFailed, .slowReader: .notice
         case .reloadFailed, .listenSkipped, .descriptorLimit, .watchdogLag, .scorerFallback, .jobStalled, .jobsUnavailable: .warning
         case .internalError, .jobFailed: .error
@@ -65,6 +66,7 @@ package enum Event: String, CaseIterable, Sendable {
         case .jobRecovered: "a corpus job that was under way at the last stop goes on"
         case .jobStalled: "a corpus job cannot go on for the moment"
         case .jobFailed: "a corpus job failed"
+        case .jobGeneration: "a corpus job goes on with the generation that it began with, which serves no more"
         case .jobDeleted: "a corpus job that nobody has come for is deleted"
         case .jobsUnavailable: "no corpus jobs: their folder cannot be used"
         case .connectionOpen: "connection opened"
