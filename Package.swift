@@ -143,7 +143,8 @@ let package = Package(
         .target(
             name: "FuzzTargets",
             dependencies: engineRooms + [
-                "SAEEngine", "RuleLibrary", "Wire", "Messages", "Daemon", protobuf, .product(name: "NIOCore", package: "swift-nio"),
+                "SAEEngine", "RuleLibrary", "Corpora", "Wire", "Messages", "Daemon", protobuf,
+                .product(name: "NIOCore", package: "swift-nio"),
                 .product(name: "NIOEmbedded", package: "swift-nio"),
             ], path: "Tests/Fuzz/Targets"),
         tests("Fuzz", ["FuzzTargets"]),

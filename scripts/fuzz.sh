@@ -1,11 +1,13 @@
 #!/usr/bin/env bash
 # Fuzzes what reads the bytes of strangers, under the address sanitizer: frames and the rules of a connection, protobuf
-# messages, HTTP requests, model files, rules and generations as text and bytes, and the configuration.
+# messages, HTTP requests, model files, rules and generations as text and bytes, settings and tokens, and of corpus jobs the
+# records, the journal and the inputs. The target "edits" is no reader: it makes and undoes edits of a program.
 #
 # Usage: scripts/fuzz.sh [--seconds N] [TARGET…]
 #   --seconds N   for each target (60)
-#   TARGET…       of frames messages http models rules configuration (all)
+#   TARGET…       of configuration edits frames http jobs journal lines messages models rules (all)
 #
+# A broken promise is told in words by a build for debugging: swift test --filter CorpusTests, once the input is in the corpus.
 # An input that fails is left in .build-fuzz/findings. Put it into Tests/Fuzz/Corpus/TARGET, which the tests run over, and
 # mend what it found. What libFuzzer gathers on the way is kept in .build-fuzz for the next time.
 . "$(dirname "$0")/lib/common.sh"
@@ -35,7 +37,7 @@ mkdir -p .build-fuzz/findings
 export SWIFT_BACKTRACE=enable=no ASAN_OPTIONS=detect_leaks=0
 
 say "building"
-FUZZ=1 swift build --scratch-path .build-fuzz -Xswiftc -sanitize=fuzzer,address \
+FUZZ=1 swift build -c release --scratch-path .build-fuzz -Xswiftc -sanitize=fuzzer,address \
     -Xcc -fsanitize=fuzzer-no-link,address --product fuzz || die "the fuzz targets do not build: see above"
 for target in "${targets[@]}"; do
     say "$target for $seconds s"
@@ -47,7 +49,7 @@ for target in "${targets[@]}"; do
             { printf '\0'; xxd -r -p "$frame"; } >"$gathered/$(basename "$frame" .hex)"
         done
     fi
-    .build-fuzz/debug/fuzz "$target" -max_total_time="$seconds" -artifact_prefix=".build-fuzz/findings/$target-" \
+    .build-fuzz/release/fuzz "$target" -max_total_time="$seconds" -artifact_prefix=".build-fuzz/findings/$target-" \
         -print_final_stats=1 "$gathered" "Tests/Fuzz/Corpus/$target" || die "$target failed: the input is in .build-fuzz/findings"
 done
 say "nothing found"

@@ -121,20 +121,24 @@ package final class CorpusOutput {
 
     /// Whether the bytes of the chunk behind `last` are those that were committed.
     private func isIntact(_ record: JournalRecord) throws(FileError) -> Bool {
-        var sum = try rows.crc(from: last?.rowsEnd ?? plan.headerBytes, to: record.rowsEnd, seed: 0)
-        sum = try scales?.crc(from: scalesEnd(last), to: scalesEnd(record), seed: sum) ?? sum
-        let errorsSum = try errors.crc(from: last?.errorsEnd ?? 0, to: record.errorsEnd, seed: 0)
+        guard var sum = try rows.crc(from: last?.rowsEnd ?? plan.headerBytes, to: record.rowsEnd, seed: 0),
+            let errorsSum = try errors.crc(from: last?.errorsEnd ?? 0, to: record.errorsEnd, seed: 0)
+        else { return false }
+        if plan.hasScales {
+            guard let both = try scales?.crc(from: scalesEnd(last), to: scalesEnd(record), seed: sum) else { return false }
+            sum = both
+        }
         return sum == record.rowsCRC && errorsSum == record.errorsCRC
     }
 }
 
 extension FileDescriptor {
-    /// CRC-32C of a part of the file, or of what there is of it.
-    fileprivate func crc(from start: Int, to end: Int, seed: UInt32) throws(FileError) -> UInt32 {
+    /// CRC-32C of a part of the file; nil where the file ends before.
+    fileprivate func crc(from start: Int, to end: Int, seed: UInt32) throws(FileError) -> UInt32? {
         var (sum, offset) = (seed, start)
         while offset < end {
             let part = try bytes(at: offset, count: min(1 << 20, end - offset))
-            guard !part.isEmpty else { break }
+            guard !part.isEmpty else { return nil }
             sum = part.withUnsafeBytes { crc32c($0, seed: sum) }
             offset += part.count
         }

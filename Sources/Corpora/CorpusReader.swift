@@ -160,7 +160,7 @@ package struct CorpusReader: ~Copyable {
     }
 
     private mutating func fill() throws(FileError) {
-        buffer = try file.bytes(at: filled, count: min(1 << 20, size - filled))
+        buffer = try file.bytes(at: filled, count: max(0, min(1 << 20, size - filled)))
         position = 0
         guard !buffer.isEmpty || filled == size else {
             throw .format(path: file.path, reason: "the input is shorter than it was")

@@ -82,7 +82,7 @@ package enum GenerationText {
                 guard let value = read(rest) else {
                     throw .text(
                         TextPosition(line: number, column: keyword.count + 2), expected: expected,
-                        found: rest.isEmpty ? "the end of the line" : String(rest.prefix(40)))
+                        found: rest.isEmpty ? "the end of the line" : String(rest).printable(maximum: maximumQuotedCharacters))
                 }
                 return value
             }

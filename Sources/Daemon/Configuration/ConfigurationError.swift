@@ -18,18 +18,22 @@ package enum ConfigurationError: UserFacingError, Equatable {
     /// A setting of TLS that has no meaning without another.
     case incomplete(key: String, missing: String)
 
-    package var summary: String {
-        switch self {
+    /// On one line, whatever stood in a file or the environment.
+    package var summary: String { words.printable() }
+
+    private var words: String {
+        func quoted(_ text: String) -> String { text.printable(maximum: 200) }
+        return switch self {
         case .unreadable(let path, let reason): "\(path): \(reason)"
-        case .syntax(let path, let position, let reason): "\(path), \(position): \(reason)"
-        case .unknown(let name, let origin, _): "unknown setting \(name) (\(origin))"
+        case .syntax(let path, let position, let reason): "\(path), \(position): \(quoted(reason))"
+        case .unknown(let name, let origin, _): "unknown setting \(quoted(name)) (\(origin))"
         case .missingValue(let flag): "\(flag) needs a value"
         case .badValue(let key, let origin, let value, let reason):
-            "\(key) = \(value) (\(origin)) is not possible: it \(reason)"
+            "\(key) = \(quoted(value)) (\(origin)) is not possible: it \(reason)"
         case .exposed(let key, let address, let missing):
-            "\(key) = \(address) can be reached from other machines, and there is no \(missing)"
+            "\(key) = \(quoted(address)) can be reached from other machines, and there is no \(missing)"
         case .openToOthers(let path): "\(path) holds secrets and any user may read it"
-        case .badAddress(let key, let origin, let address, let reason): "\(key) = \(address) (\(origin)): \(reason)"
+        case .badAddress(let key, let origin, let address, let reason): "\(key) = \(quoted(address)) (\(origin)): \(reason)"
         case .noListener: "listen.tcp and listen.unix are both empty: nobody could reach the daemon"
         case .encryption(let error): error.summary
         case .incomplete(let key, let missing): "\(key) is set and \(missing) is not"

@@ -88,6 +88,9 @@ extension Job {
         } catch { throw Failure(error, of: "the input cannot be read") }
         guard actual == digest else { throw Failure(.dataLoss, "the input on disk has another SHA-256") }
         if last != UInt8(ascii: "\n") { lines += 1 }
+        guard lines <= JobRecord.maximumRows else {
+            throw Failure(.invalidArgument, "the input has more than \(JobRecord.maximumRows) lines")
+        }
         var complete = record
         complete.inputRows = lines
         let dimensions = store.service.serving.engine.dimensions

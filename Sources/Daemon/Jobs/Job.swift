@@ -4,7 +4,7 @@ import Dispatch
 import FoundationEssentials
 import CSystemd  // its headers bring timespec
 import Glibc
-import Messages
+package import Messages
 import Synchronization
 import SwiftProtobuf
 import Transport
@@ -14,7 +14,7 @@ import Wire
 ///
 /// Until it runs, its files are written on `queue` only; while it runs, by its run only. Who changes `phase` has claimed it under
 /// the lock before.
-final class Job: Sendable {
+package final class Job: Sendable {
     struct State: Sendable {
         var record: JobRecord
         /// Why it does not advance; empty where it does.
@@ -51,7 +51,7 @@ final class Job: Sendable {
     /// Held while the record goes to the disk, so that an older one never follows a newer one.
     private let recording = Mutex(())
 
-    init(_ record: JobRecord, in folder: String) {
+    package init(_ record: JobRecord, in folder: String) {
         id = record.id
         owner = record.owner
         self.folder = folder
@@ -155,7 +155,7 @@ final class Job: Sendable {
     }
 
     /// As the protocol tells it. `place`: how many jobs come before, of a queued one.
-    func message(place: Int) -> Sae_V1_Job {
+    package func message(place: Int) -> Sae_V1_Job {
         let state = read { $0 }
         let record = state.record
         return .with {

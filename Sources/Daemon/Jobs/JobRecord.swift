@@ -1,10 +1,10 @@
-import Bytes
+package import Bytes
 import Corpora
 import FoundationEssentials
-import Messages
+package import Messages
 import SwiftProtobuf
 import Vectors
-import Wire
+package import Wire
 
 /// Where a job is in its life; the raw values are those of the protocol.
 enum JobPhase: Int, Codable, Sendable, CaseIterable {
@@ -28,8 +28,8 @@ enum JobPhase: Int, Codable, Sendable, CaseIterable {
 }
 
 /// What is kept of a job in its `job.json`: all that a daemon needs to go on after a stop at any moment.
-struct JobRecord: Codable, Sendable {
-    struct Spec: Codable, Sendable, Equatable {
+package struct JobRecord: Codable, Sendable {
+    package struct Spec: Codable, Sendable, Equatable {
         var key = ""
         var input = CorpusPlan.Input.lines
         var textField = ""
@@ -46,6 +46,9 @@ struct JobRecord: Codable, Sendable {
         var message: String
         var limit = ""
     }
+
+    /// Lines of an input.
+    static let maximumRows = 1 << 40
 
     var version = 1
     var id: String
@@ -95,7 +98,7 @@ struct JobRecord: Codable, Sendable {
     }
 
     /// Bytes that the job takes on the disk, or will.
-    func diskBytes(modelDimensions: Int) -> Int {
+    package func diskBytes(modelDimensions: Int) -> Int {
         if phase == .failed || phase == .cancelled { return inputBytes }
         if phase == .done { return inputBytes + files.reduce(0) { $0 + $1.bytes } }
         var plan = plan
@@ -104,7 +107,7 @@ struct JobRecord: Codable, Sendable {
     }
 
     /// Makes these the contents of `path`, whole or not at all.
-    func write(to path: String) throws(FileError) {
+    package func write(to path: String) throws(FileError) {
         let encoder = JSONEncoder()
         encoder.outputFormatting = [.prettyPrinted, .sortedKeys]
         guard let data = try? encoder.encode(self) else { preconditionFailure("a record of plain values always encodes") }
@@ -113,14 +116,28 @@ struct JobRecord: Codable, Sendable {
         try file.commit()
     }
 
-    /// - Throws: `FileError.format` for a file that is no record of this version.
-    init(readingFile path: String) throws(FileError) {
+    /// - Throws: `FileError.format` for a file that is no record of this version, or says what no job can be.
+    package init(readingFile path: String) throws(FileError) {
         let bytes = try MappedFile(path)
         let data = withExtendedLifetime(bytes) { Data(bytes.bytes) }
         guard let record = try? JSONDecoder().decode(JobRecord.self, from: data), record.version == 1 else {
             throw .format(path: path, reason: "not the record of a job that this version can read")
         }
+        guard record.isPossible else { throw .format(path: path, reason: "the record says what no job can be") }
         self = record
+    }
+
+    /// Numbers in their ranges, so that all that is reckoned with them fits; files in the job's own folder.
+    private var isPossible: Bool {
+        let encoding = VectorEncoding(rawValue: spec.encoding)
+        let isName = { (name: String) in !name.isEmpty && name != "." && name != ".." && !name.contains("/") }
+        return encoding != nil && (encoding == .float32 || spec.output == .npy)
+            && [spec.dimensions, dimensions].allSatisfy { 0...1_024 ~= $0 && (encoding != .binary || $0 % 8 == 0) }
+            && [created, started, ended].allSatisfy { 0...1 << 53 ~= $0 }
+            && 0...1 << 50 ~= inputBytes && 0...min(inputBytes, Self.maximumRows) ~= inputRows
+            && 0...inputRows ~= rows && 0...rows ~= failedRows && 0...rows ~= chunks
+            && 1...1_048_576 ~= chunkRows && 1...1 << 30 ~= maximumTextBytes && 1...1 << 30 ~= maximumPieces
+            && files.count <= 8 && files.allSatisfy { 0...1 << 56 ~= $0.bytes && isName($0.name) }
     }
 
     init(id: String, owner: String, spec: Spec, created: Int64, _ limits: Configuration) {
@@ -136,7 +153,7 @@ struct JobRecord: Codable, Sendable {
 
 extension JobRecord.Spec {
     /// - Throws: `invalidArgument` for what no job can be.
-    init(_ message: Sae_V1_JobSpec, modelDimensions: Int) throws(Failure) {
+    package init(_ message: Sae_V1_JobSpec, modelDimensions: Int) throws(Failure) {
         key = message.key
         guard key.utf8.count <= 64 else { throw Failure(.invalidArgument, "the key of a job has at most 64 bytes") }
         switch message.input {
@@ -174,7 +191,7 @@ extension JobRecord.Spec {
         failOnError = message.failOnError
     }
 
-    var message: Sae_V1_JobSpec {
+    package var message: Sae_V1_JobSpec {
         .with {
             $0.key = key
             $0.upload = true

@@ -119,10 +119,10 @@ final class JobStore: Sendable {
         Failure(.resourceExhausted, message, limit: limit, value: UInt64(value))
     }
 
-    /// Bytes that all jobs take, or will.
+    /// Bytes that all jobs take, or will; no sum is over 2⁶⁰.
     var diskBytes: Int {
         let dimensions = service.serving.engine.dimensions
-        return all.reduce(0) { $0 + $1.record.diskBytes(modelDimensions: dimensions) }
+        return all.reduce(0) { min($0 + $1.record.diskBytes(modelDimensions: dimensions), 1 << 60) }
     }
 
     /// Room for `bytes` more, by the quota and on the disk.

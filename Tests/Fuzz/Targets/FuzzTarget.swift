@@ -2,6 +2,6 @@
 package enum FuzzTarget {
     package static let all: [String: @Sendable (UnsafeRawBufferPointer) -> Void] = [
         "frames": fuzzFrames, "messages": fuzzMessages, "http": fuzzHTTP, "models": fuzzModels, "rules": fuzzRules,
-        "configuration": fuzzConfiguration,
+        "configuration": fuzzConfiguration, "jobs": fuzzJobs, "journal": fuzzJournal, "lines": fuzzLines, "edits": fuzzEdits,
     ]
 }

@@ -20,10 +20,8 @@ package func fuzzHTTP(_ bytes: UnsafeRawBufferPointer) {
 
 private let service: Service = {
     do {
-        let path = "/tmp/sae-fuzz-http-\(getpid()).sae"
-        guard let file = fopen(path, "wb") else { preconditionFailure("cannot write \(path)") }
-        fwrite(smallModel, 1, smallModel.count, file)
-        fclose(file)
+        let path = scratchPath("http-model")
+        write(smallModel, to: path)
         defer { unlink(path) }
         var configuration = Configuration()
         configuration.maximumHTTPBodyBytes = 4_096

@@ -20,7 +20,9 @@ private let checks: [Int: @Sendable ([UInt8]) -> Void] = {
         Sae_V1_EmbedChunk.self, Sae_V1_SimilarityRequest.self, Sae_V1_SimilarityResponse.self, Sae_V1_TokenizeRequest.self,
         Sae_V1_TokenizeResponse.self, Sae_V1_TraceRequest.self, Sae_V1_TraceResponse.self, Sae_V1_InfoRequest.self,
         Sae_V1_InfoResponse.self, Sae_V1_HealthCheckRequest.self, Sae_V1_HealthCheckResponse.self, Sae_V1_ReloadRequest.self,
-        Sae_V1_ReloadResponse.self, Sae_V1_DrainRequest.self, Sae_V1_DrainResponse.self,
+        Sae_V1_ReloadResponse.self, Sae_V1_DrainRequest.self, Sae_V1_DrainResponse.self, Sae_V1_Job.self,
+        Sae_V1_CreateJobRequest.self, Sae_V1_JobRequest.self, Sae_V1_PutJobInputRequest.self, Sae_V1_PutJobInputResponse.self,
+        Sae_V1_StartJobRequest.self, Sae_V1_ListJobsRequest.self, Sae_V1_ListJobsResponse.self, Sae_V1_GetJobOutputRequest.self,
     ]
     return Dictionary(uniqueKeysWithValues: types.enumerated().map { ($0, check($1)) })
 }()

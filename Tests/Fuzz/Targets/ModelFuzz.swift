@@ -38,7 +38,7 @@ let smallModel: [UInt8] = {
     } catch { preconditionFailure("no model to mutate: \(error)") }
 }()
 
-private let path = "/tmp/sae-fuzz-model-\(getpid()).sae"
+private let path = scratchPath("model")
 
 /// Mutated model files: every four bytes of an input are a place (three bytes, modulo the size) and the byte to put
 /// there. An odd first byte makes the checksums right again, so that mutations reach the contents; the
@@ -52,9 +52,7 @@ package func fuzzModels(_ bytes: UnsafeRawBufferPointer) {
         file[place % file.count] = bytes[at + 3]
     }
     if bytes[0] & 1 == 1 { repair(&file) }
-    guard let descriptor = fopen(path, "wb") else { preconditionFailure("cannot write \(path)") }
-    fwrite(file, 1, file.count, descriptor)
-    fclose(descriptor)
+    write(file, to: path)
     do throws(ModelError) {
         let engine = Engine(model: try Model(path))
         _ = engine.embed(TextBatch(["the river runs past", "é"]), threads: 1)

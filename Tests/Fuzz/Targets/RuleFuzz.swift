@@ -29,11 +29,6 @@ package func fuzzRules(_ bytes: UnsafeRawBufferPointer) {
     }
 }
 
-private func checkWords(_ words: String) {
-    precondition(!words.isEmpty && words.count < 2_000, "an error without words, or with too many")
-    precondition(!words.unicodeScalars.contains { $0.value < 32 }, "an error that a terminal would obey")
-}
-
 /// Its text, written from what was read, gives the same generation and worth.
 private func readGeneration(_ input: [UInt8]) {
     guard let text = String(validating: input, as: UTF8.self) else { return }
