@@ -7,6 +7,7 @@ import io
 import json
 import os
 import pathlib
+import resource
 import shutil
 import subprocess
 import tempfile
@@ -393,6 +394,33 @@ class Faults(unittest.TestCase):
                 with with_jobs(folder) as daemon:
                     self.assertEqual(self.outcome(daemon, folder), self.expected)
                 shutil.rmtree(folder)
+
+    def test_files_that_may_not_grow_hold_a_job_up_and_no_more(self):
+        # A limit of the kernel's, as a quota is; nothing stands between the daemon and it.
+        def limit(target, size):
+            resource.prlimit(target.process.pid, resource.RLIMIT_FSIZE, (size, resource.RLIM_INFINITY))
+        folder = self.root / "limit"
+        folder.mkdir()
+        with with_jobs(folder, "--jobs-chunk-rows", "100") as daemon, Client(daemon.unix) as client:
+            limit(daemon, 20_000)
+            # The input does not fit: refused, and nothing of it counts as safe.
+            with self.assertRaisesRegex(SAEError, "the input cannot be written"):
+                client.put_job_input(client.create_job(JobSpec(key="input")).id, self.data, 0)
+            self.assertEqual(client.jobs()[0].input_bytes, 0)
+            limit(daemon, 60_000)
+            # It fits, and so do two chunks of vectors of 256 bytes.
+            job = client.submit_job(self.data, JobSpec(key="k", encoding=Encoding.INT8))
+            self.assertTrue(eventually(lambda: "cannot be written" in client.job(job.id).stall))
+            self.assertEqual(client.job(job.id).rows_done, 200)
+            self.assertEqual(daemon.metric('sae_job_stalled{reason="disk"}'), 1)
+            # Others do not notice.
+            self.assertFalse(client.embed([b"a cat"]).errors)
+            # It looks again every 10 s, and after a restart at once; what is committed stays so.
+            daemon.kill()
+            self.assertEqual((folder / "jobs" / job.id / "journal").stat().st_size, 2 * 80)
+        with with_jobs(folder) as daemon, Client(daemon.unix) as client:
+            self.assertEqual(self.outcome(daemon, folder), self.expected)
+            self.assertEqual(daemon.metric('sae_job_rows_total{outcome="error"}') + daemon.metric('sae_job_rows_total{outcome="ok"}'), 400)
 
     def test_a_disk_that_is_full_for_a_while_holds_a_job_up_and_no_more(self):
         # The first commit is behind the steps that make and start the job.
