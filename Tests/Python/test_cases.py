@@ -3,14 +3,19 @@ proto-spec/client.py gets, which shares no code with either."""
 
 import asyncio
 import base64
+import dataclasses
+import hashlib
 import json
+import secrets
+import shutil
+import tempfile
 import unittest
 
 import numpy as np
 from daemon import ROOT, Daemon, script
 
 import sae_client
-from sae_client import Encoding, SAEError
+from sae_client import Encoding, JobSpec, SAEError
 
 CASES = json.loads((ROOT / "proto-spec" / "cases.json").read_text(encoding="utf-8"))
 
@@ -29,10 +34,47 @@ def options_of(case):
     return options
 
 
+class JobRun:
+    """The steps of a job, each a call of the client; `call` makes it."""
+
+    def __init__(self, case, call, folder):
+        self.call, self.target = call, folder / "target"
+        self.lines = [line.encode() for line in case["lines"]] if "lines" in case else texts_of(case)
+        self.data = b"".join(line + b"\n" for line in self.lines)
+        self.digest = hashlib.sha256(self.data).digest()
+        options = {key: case[key] for key in ("text_field", "fail_on_error") if key in case}
+        self.spec = JobSpec(key=secrets.token_hex(8), **options, **options_of(case))
+        self.id, self.last, self.vectors = "0" * 26, None, None
+
+    def step(self, name):
+        match name:
+            case "create": self.made(self.call("create_job", self.spec))
+            case "create another": self.call("create_job", dataclasses.replace(self.spec, truncate=True))
+            case "submit": self.made(self.call("submit_job", self.data, self.spec))
+            case "upload": assert self.call("put_job_input", self.id, self.data, 0) == len(self.data)
+            case "upload late": self.call("put_job_input", self.id, self.data, 1)
+            case "start": self.call("start_job", self.id, len(self.data), self.digest)
+            case "start wrongly": self.call("start_job", self.id, len(self.data), bytes(32))
+            case "get": assert self.call("job", self.id).id == self.id
+            case "watch": self.last = self.call("watch_job", self.id)[-1]
+            case "cancel": self.call("cancel_job", self.id)
+            case "delete": self.call("delete_job", self.id)
+            case "fetch":
+                self.call("fetch_job", self.id, "vectors.npy", self.target)
+                self.vectors = self.target.read_bytes()
+            case _: raise AssertionError(f"no step {name}")
+
+    def made(self, job):
+        assert self.id in (job.id, "0" * 26), "another job for the same key"
+        self.id = job.id
+
+
 class Cases(unittest.TestCase):
     @classmethod
     def setUpClass(cls):
-        cls.daemon = Daemon()
+        folder = tempfile.mkdtemp(prefix="sae-test-")
+        cls.addClassCleanup(shutil.rmtree, folder)
+        cls.daemon = Daemon("--state-dir", folder, "--jobs-min-free-bytes", "0", folder=folder)
         cls.script = script.Client(cls.daemon.unix, timeout=60)
 
     @classmethod
@@ -44,16 +86,27 @@ class Cases(unittest.TestCase):
         with sae_client.Client(self.daemon.unix) as client:
             for case in CASES:
                 with self.subTest(case["name"]):
-                    self.play(case, lambda name, *texts, **options: getattr(client, name)(*texts, **options))
+                    def call(name, *texts, **options):
+                        answer = getattr(client, name)(*texts, **options)
+                        return list(answer) if name == "watch_job" else answer
+
+                    self.play(case, call)
 
     def test_asyncio(self):
         with asyncio.Runner() as runner:
-            client = sae_client.AsyncClient(self.daemon.tcp)
+            # Jobs need an owner, whom TCP without tokens has not.
+            tcp, unix = sae_client.AsyncClient(self.daemon.tcp), sae_client.AsyncClient(self.daemon.unix)
             for case in CASES:
                 with self.subTest(case["name"]):
-                    self.play(
-                        case, lambda name, *texts, **options: runner.run(getattr(client, name)(*texts, **options)))
-            runner.run(asyncio.sleep(0, client.close()))
+                    client = unix if case["call"] == "job" else tcp
+
+                    async def call(name, *texts, client=client, **options):
+                        answer = getattr(client, name)(*texts, **options)
+                        return [each async for each in answer] if name == "watch_job" else await answer
+
+                    self.play(case, lambda name, *texts, **options: runner.run(call(name, *texts, **options)))
+            for each in (tcp, unix):
+                runner.run(asyncio.sleep(0, each.close()))
 
     def play(self, case, call):
         expect = case["expect"]
@@ -110,6 +163,23 @@ class Cases(unittest.TestCase):
             self.assertEqual(list(each.ids), other.get("ids", []))
             self.assertEqual([base64.b64encode(piece).decode() for piece in each.pieces], other.get("pieces", []))
             self.assertEqual(list(each.spans), list(zip(other.get("begins", []), other.get("ends", []), strict=True)))
+
+    def job(self, case, expect, call):
+        run = JobRun(case, call, self.daemon.folder)
+        try:
+            for step in case["steps"]:
+                run.step(step)
+        finally:
+            if run.last:
+                self.assertEqual(
+                    (run.last.state.name, run.last.rows_done, run.last.rows_failed),
+                    (expect["state"], expect["rows"], expect["failed"]))
+            self.assertEqual(run.last is None, "state" not in expect)
+            self.assertEqual(run.vectors is None, "fetch" not in case["steps"])
+            if run.vectors:
+                # A text without a vector is a row of zeros in both.
+                rows = call("embed", texts_of(case), timeout=60, **options_of(case)).data.tobytes()
+                self.assertEqual(run.vectors[128:], rows)
 
     def health(self, case, expect, call):
         self.assertIs(call("health", case["service"]), expect["serving"])

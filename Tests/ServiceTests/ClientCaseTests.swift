@@ -32,6 +32,8 @@ struct ClientCaseTests {
             var errors: [RowFailure]?
             var truncated: [Int]?
             var shape: [Int]?
+            var state: String?
+            var failed: Int?
         }
         var name: String
         var call: String
@@ -46,6 +48,11 @@ struct ClientCaseTests {
         var temperature: Float?
         var if_generation: UInt64?
         var service: String?
+        /// Of a job: its input, where that is not `texts`; its options; and the calls that are made for it.
+        var lines: [String]?
+        var text_field: String?
+        var fail_on_error: Bool?
+        var steps: [String]?
         var expect: Expectation
 
         var testDescription: String { name }
@@ -69,7 +76,7 @@ struct ClientCaseTests {
         return (try? JSONDecoder().decode([Case].self, from: data)) ?? []
     }()
 
-    @Test func `there are cases`() { #expect(Self.cases.count > 25) }
+    @Test func `there are cases`() { #expect(Self.cases.count > 40 && Self.cases.contains { $0.call == "job" }) }
 
     @Test(arguments: cases)
     private func `the client plays a case`(_ each: Case) async throws {
@@ -81,15 +88,48 @@ struct ClientCaseTests {
             case "embed": try await embed(each, client, fixture)
             case "similarity": try await similarity(each, client)
             case "tokenize": try await tokenize(each, client)
+            case "job": try await job(each, client)
             default: #expect(try await client.health(of: each.service ?? "") == .serving)
             }
         } catch { (status, limit) = (error.code.name, error.limit) }
         #expect(status == each.expect.status && limit == each.expect.limit ?? "")
     }
 
+    private static let encodings: [String: SAEClient.VectorEncoding] = ["F16": .float16, "INT8": .int8, "BINARY": .binary]
+
+    private func job(_ each: Case, _ client: Client) async throws(ClientError) {
+        var specification = JobSpecification()
+        specification.key = "case"
+        if let field = each.text_field { specification.input = .jsonl(textField: field) }
+        specification.encoding = each.encoding.flatMap { Self.encodings[$0] } ?? .float32
+        specification.dimensions = each.dimensions ?? 0
+        specification.failsOnError = each.fail_on_error ?? false
+        let texts = each.bytes
+        var player = JobCasePlayer(client, specification, lines: each.lines.map { $0.map { Array($0.utf8) } } ?? texts)
+        var failure: (any Error)?
+        do { for step in each.steps ?? [] { try await player.play(step) } } catch { failure = error }
+        #expect(player.last.map { "\($0.state)".uppercased() } == each.expect.state)
+        #expect(player.last.map { Int($0.rowCount) } == each.expect.rows && player.last.map { Int($0.failedRowCount) } == each.expect.failed)
+        #expect((player.file == nil) == !(each.steps ?? []).contains("fetch"))
+        if let file = player.file {
+            var options = EmbedOptions()
+            options.dimensions = specification.dimensions
+            let answer = try await client.embed(
+                bytes: Array(texts.joined()), lengths: texts.map { UInt32($0.count) }, as: specification.encoding, options: options)
+            // A text without a vector is a row of zeros in both; the scales of signed bytes have a file of their own.
+            #expect(file.count > 128 && answer.bytes.starts(with: file[128...]))
+        }
+        if let failure {
+            guard let failure = failure as? ClientError else {
+                Issue.record("\(failure)")
+                return
+            }
+            throw failure
+        }
+    }
+
     private func embed(_ each: Case, _ client: Client, _ fixture: ServiceFixture) async throws(ClientError) {
-        let encodings: [String: SAEClient.VectorEncoding] = ["F16": .float16, "INT8": .int8, "BINARY": .binary]
-        let encoding = each.encoding.flatMap { encodings[$0] } ?? .float32
+        let encoding = each.encoding.flatMap { Self.encodings[$0] } ?? .float32
         var options = EmbedOptions()
         options.dimensions = each.dimensions ?? 0
         options.truncates = each.truncate ?? false
