@@ -12,7 +12,8 @@ typedef float lanes __attribute__((vector_size(64)));
 typedef float unaligned_lanes __attribute__((vector_size(64), aligned(4)));
 typedef int8_t unaligned_bytes __attribute__((vector_size(16), aligned(1)));
 
-#if defined(__x86_64__)
+// What chooses among the clones runs before the thread sanitizer has begun.
+#if defined(__x86_64__) && !__has_feature(thread_sanitizer)
 #define WIDEST __attribute__((target_clones("avx512f", "avx2", "default")))
 #else
 #define WIDEST

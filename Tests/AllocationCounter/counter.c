@@ -2,15 +2,18 @@
 #include <errno.h>
 #include <stddef.h>
 
+static _Thread_local uint64_t allocations;
+
+uint64_t sae_thread_allocations(void) { return allocations; }
+
+// A sanitizer has a malloc of its own, which must not be replaced.
+#if !__has_feature(thread_sanitizer) && !__has_feature(address_sanitizer)
+
 extern void *__libc_malloc(size_t);
 extern void *__libc_calloc(size_t, size_t);
 extern void *__libc_realloc(void *, size_t);
 extern void *__libc_memalign(size_t, size_t);
 extern void __libc_free(void *);
-
-static _Thread_local uint64_t allocations;
-
-uint64_t sae_thread_allocations(void) { return allocations; }
 
 void *malloc(size_t size) {
     allocations++;
@@ -44,3 +47,5 @@ int posix_memalign(void **result, size_t alignment, size_t size) {
 }
 
 void free(void *memory) { __libc_free(memory); }
+
+#endif

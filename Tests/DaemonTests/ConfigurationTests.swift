@@ -69,6 +69,24 @@ struct ConfigurationTests {
         }
     }
 
+    /// TOMLKit asserts at these headers, or reads nothing behind the NUL.
+    @Test(arguments: ["[=]", "[[[log]]]", " [ \u{301}log]", "[", "[\r", "level = 1\0", "\u{feff}"])
+    func `what the parser of TOML would end the program at, or not read, is a syntax error`(line: String) throws {
+        let file = line == "\u{feff}" ? line + "[=]\n" : "[log]\n\(line)\n[batch]\n"
+        do {
+            _ = try load(file: file)
+            Issue.record("accepted")
+        } catch let error as ConfigurationError {
+            guard case .syntax(_, let position, _) = error else { throw error }
+            #expect(position.line == (line == "\u{feff}" ? 1 : 2))
+        }
+    }
+
+    @Test func `headers of tables may be quoted and set off`() throws {
+        let loaded = try load(file: "\u{feff}[ log ]\nlevel = \"debug\"\n\t[\"batch\"]\nmax_texts = 7\n")
+        #expect(loaded.configuration.logLevel == "debug" && loaded.configuration.batchMaximumTexts == 7)
+    }
+
     @Test(arguments: ["0.0.0.0:7733", "192.168.1.5:1", "[::]:7733", "example.org:80"])
     func `an address that is not loopback stops the start`(address: String) throws {
         for flag in ["--listen", "--http"] {

@@ -95,6 +95,7 @@ package struct LoadedConfiguration: Sendable {
             if name == nil, error.category == .notFound { return }
             throw .unreadable(path: path, reason: error.summary)
         }
+        if let (position, reason) = SettingsText.problem(in: bytes) { throw .syntax(path: path, at: position, reason: reason) }
         let table: TOMLTable
         do {
             table = try TOMLTable(string: String(decoding: bytes, as: UTF8.self))
