@@ -45,6 +45,16 @@ import Testing
         #expect(run.errors.contains(reason) && !run.errors.contains("Unknown option"), "\(run.errors)")
     }
 
+    @Test(arguments: [
+        (["trace", "x", "--html", ""], "--html needs the name of a file"), (["embed", "a", "--output", ""], "--output needs the name of a file"),
+        (["fit", "a", "b", "--output", ""], "a file to write needs a name"),
+    ])
+    func `a file to write has a name`(_ arguments: [String], _ reason: String) throws {
+        let run = try Command(arguments)
+        #expect(run.status == 64)
+        #expect(run.errors.contains(reason), "\(run.errors)")
+    }
+
     @Test func `a token is shown to the daemon that the environment names`() throws {
         let run = try Command(["embed", "a", "--token-file", "/none/t"], environment: ["SAE_CLIENT_CONNECT": "unix:/none/s"])
         #expect(run.status == 66 && run.errors.contains("/none/t"), "\(run.errors)")
