@@ -56,7 +56,7 @@ struct ComparisonPage {
                 block(comparison.second.items[$0], comparison.secondProducts.items[$0] / most, rightY[$0] ?? 0, room, isLeft: false)
             }
         return """
-            <svg viewBox="0 0 1060 \(height)" role="img" aria-label="items and their products">\
+            <svg viewBox="0 0 1060 \(height)" class="wide" role="img" aria-label="items and their products">\
             \(lines.joined())\(blocks.joined())</svg>
             """
     }

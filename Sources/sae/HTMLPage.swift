@@ -49,9 +49,10 @@ private let style = """
     h1{font-size:27px;line-height:1.25;margin:0 0 6px;font-weight:600;letter-spacing:-.01em;overflow-wrap:anywhere}
     h1.long{font-size:16px;font-weight:500;line-height:1.5}h2{font-size:17px;margin:0 0 4px}h3{font-size:14px;margin:14px 0 4px}
     .facts,.note{color:var(--soft);margin:0 0 14px}.note{font-size:13px;max-width:80ch}
-    section{background:var(--card);border:1px solid var(--line);border-radius:12px;padding:18px 20px;margin:16px 0 0}
+    section{background:var(--card);border:1px solid var(--line);border-radius:12px;padding:18px 20px;margin:16px 0 0;min-width:0;
+    overflow-x:auto}
     .columns{display:grid;grid-template-columns:minmax(260px,1fr) 2fr;gap:0 16px}
-    @media (max-width:760px){.columns{display:block}}
+    @media (max-width:760px){.columns{display:block}main{padding:20px 10px 32px}section{padding:14px}h1{font-size:22px}svg.wide{min-width:640px}}
     svg{display:block;width:100%;height:auto}svg.fan{max-width:250px}
     svg text{font-family:ui-monospace,SFMono-Regular,Menlo,Consolas,"DejaVu Sans Mono",monospace;fill:var(--ink)}
     svg .value{fill:var(--soft);paint-order:stroke;stroke:var(--card);stroke-width:3px}.block{fill:var(--block)}.unit{stroke:var(--soft);stroke-dasharray:2 4;opacity:.6}

@@ -121,7 +121,7 @@ struct SearchPage {
         return """
             <section><h2>Fitness over time</h2><p class="note">Mean cosine of the deciding texts, as the search estimates it, of the best \
             rule set of each island, over the number of rules tried. Dotted: refits, when vectors and estimates are made anew.</p>
-            <svg viewBox="0 0 880 304" role="img" aria-label="fitness by island">\(grid.joined())\(refits.joined())\(paths.joined())\
+            <svg viewBox="0 0 880 304" class="wide" role="img" aria-label="fitness by island">\(grid.joined())\(refits.joined())\(paths.joined())\
             <text x="\(left + width)" y="\(top + height + 20)" text-anchor="end" class="tick">\(Int(right)) rules tried</text></svg>
             <p>\(keys.joined(separator: " "))</p></section>
             """
@@ -158,7 +158,7 @@ struct SearchPage {
         return """
             <section><h2>Archive</h2><p class="note">The best rule set of each size (down) and estimated time (across): the fuller the colour, \
             the higher its cosine, from \(fixed(Float(low), 5, 0)) to \(fixed(Float(high), 5, 0)). Point at a cell for its figures.</p>
-            <svg viewBox="0 0 870 \(bottom + 20)" role="img" aria-label="archive">\(rects.joined())\(sizes.joined())\(times.joined())</svg></section>
+            <svg viewBox="0 0 870 \(bottom + 20)" class="wide" role="img" aria-label="archive">\(rects.joined())\(sizes.joined())\(times.joined())</svg></section>
             """
     }
 

@@ -39,8 +39,8 @@ struct TracePicture {
                 <line x1="0" x2="\(rounded(end))" y1="\(unit)" y2="\(unit)" class="unit"/>
                 """
         }
-        // A short text is drawn larger.
-        let size = "style=\"max-width:\(rounded(min(Self.width, used * 1.7)))px\""
+        // A short text is drawn larger; on a narrow screen a long one is scrolled, rather than too small to read.
+        let size = "style=\"max-width:\(rounded(min(Self.width, used * 1.7)))px;min-width:\(rounded(used * 0.7))px\""
         return """
             <svg viewBox="0 -2 \(rounded(used)) \(rounded(height + 2))" \(size) role="img" aria-label="weights of the items">
             \(rules.joined())\(trace.items.indices.map(block).joined())\(couplings)\(neighbours)</svg>
