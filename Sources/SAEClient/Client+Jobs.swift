@@ -102,7 +102,12 @@ extension Client {
 
     /// Removes an ended job and its files.
     public func deleteJob(_ id: String, timeout: Duration = .seconds(30)) async throws(ClientError) {
-        _ = try await call(.deleteJob, message: wireBytes(Sae_V1_JobRequest.with { $0.id = id }), timeout: timeout)
+        do throws(ClientError) {
+            _ = try await call(.deleteJob, message: wireBytes(Sae_V1_JobRequest.with { $0.id = id }), timeout: timeout)
+        } catch {
+            // Gone by the attempt whose answer was lost.
+            guard error.code == .notFound, error.followsLoss else { throw error }
+        }
     }
 
     /// The job now, then at each change, and about once a second while it advances; ends with the job. Of several changes that come

@@ -40,6 +40,8 @@ public struct ClientError: Error, Sendable, Equatable, CustomStringConvertible {
     public var retryAfter: Duration?
     /// True when nothing was begun, so that the call is safe to repeat.
     public var isRefused: Bool
+    /// True when an attempt before this one was lost with its connection, so that it may have been done.
+    public var followsLoss = false
     /// The server could not be reached for as long as `ClientOptions.reconnectTimeout` says.
     var isOutage = false
 

@@ -195,6 +195,8 @@ extension Pool {
         }
         if repeatable.contains(true) { retry.callFailed() }
         for ((call, error), mayRepeat) in zip(failures, repeatable) where !call.isOver {
+            var error = error
+            error.followsLoss = call.wasLost
             call.link = nil
             call.wasLost = call.wasLost || wereLost
             let pause = retry.delay(

@@ -131,6 +131,14 @@ class Scenes(unittest.TestCase):
         result, scene = self.health(lambda s: None, lambda s: None, answer)
         self.assertEqual((result, len(scene.requests)), (Status.UNAVAILABLE, 2))
 
+    def test_a_job_that_is_gone_after_a_lost_answer_is_deleted(self):
+        with Scene(lambda s: None, lambda s: end(s, "NOT_FOUND", 0), lambda s: end(s, "NOT_FOUND", 0)) as scene, \
+                Client(scene.endpoint) as client:
+            client.delete_job("job")
+            with self.assertRaisesRegex(SAEError, "NOT_FOUND"):
+                client.delete_job("none")
+            self.assertEqual(len(scene.requests), 3)
+
     def test_retries_add_a_tenth_at_most(self):
         refuse = [lambda s: end(s, "UNAVAILABLE", 4)] * 99
         _, scene = self.health(*refuse, calls=20)

@@ -56,6 +56,18 @@ import Wire
         #expect(server.requests.count == 1)
     }
 
+    @Test func `a job that is gone after a lost answer is deleted, one that never was is not found`() async throws {
+        let server = try place.server { $0.number == 1 ? [.close] : [$0.end(.notFound, isRefused: false)] }
+        defer { server.stop() }
+        let client = try await Client(connectingTo: place.endpoint)
+        do {
+            try await client.deleteJob("none")
+            Issue.record("deleted what never was")
+        } catch { #expect(error.code == .notFound && !error.followsLoss) }
+        try await client.deleteJob("job")
+        #expect(server.requests.count == 3)
+    }
+
     @Test func `a pause that outlasts the deadline is not begun`() async throws {
         let server = try place.server { [$0.end(.resourceExhausted, retryAfter: 60_000)] }
         defer { server.stop() }

@@ -253,7 +253,12 @@ class JobCalls:
 
     async def delete_job(self, id: str, *, timeout: float = 30.0) -> None:
         """Removes an ended job and its files."""
-        await self._unary(DELETE, Fields().data(1, id.encode()), timeout)
+        try:
+            await self._unary(DELETE, Fields().data(1, id.encode()), timeout)
+        except SAEError as failure:
+            # Gone by the attempt whose answer was lost.
+            if failure.code != Status.NOT_FOUND or not failure.follows_loss:
+                raise
 
     async def _job(self, method: int, message: Fields, timeout: float) -> Job:
         answer = await self._unary(method, message, timeout)

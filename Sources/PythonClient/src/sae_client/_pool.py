@@ -76,6 +76,7 @@ class Pool:
                 self._budget.succeeded()
                 return answer
             except SAEError as failure:
+                failure.follows_loss = was_lost
                 if not failure.is_refused or failure.code not in (Status.UNAVAILABLE, Status.RESOURCE_EXHAUSTED):
                     raise
                 error = failure

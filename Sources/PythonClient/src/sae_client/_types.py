@@ -49,7 +49,7 @@ class SAEError(Exception):
     """A call that was not answered.
 
     `limit` names the daemon's setting that refused, or is empty; `retry_after` is in seconds. `is_refused`: nothing was
-    begun.
+    begun. `follows_loss`: an attempt before this one was lost with its connection, so that it may have been done.
     """
 
     def __init__(
@@ -69,6 +69,7 @@ class SAEError(Exception):
         self.limit_value = limit_value
         self.retry_after = retry_after
         self.is_refused = is_refused
+        self.follows_loss = False
 
 
 @dataclass(frozen=True)
