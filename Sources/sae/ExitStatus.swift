@@ -41,7 +41,8 @@ enum ExitStatus {
     /// What and where, and what to do about it.
     static func text(of error: any Error) -> String {
         guard let error = error as? any UserFacingError else { return "\(error)" }
-        return error.description
+        // Not its description: the public errors of the client have one of their own.
+        return error.remedy.map { "\(error.summary); \($0)" } ?? error.summary
     }
 }
 
