@@ -7,14 +7,46 @@
 #include <pthread.h>
 #include <signal.h>
 #include <stdio.h>
+#include <string.h>
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 int sae_open(const char *path, int flags, mode_t mode) {
     int descriptor = open(path, flags | O_CLOEXEC, mode);
     return descriptor < 0 ? -errno : descriptor;
+}
+
+int sae_open_beneath(const char *root, const char *path) {
+    int folder = open(root, O_PATH | O_DIRECTORY | O_CLOEXEC);
+    if (folder < 0) return -errno;
+    for (;;) {
+        char part[256];
+        const size_t length = strcspn(path, "/");
+        if (length == 0 || length >= sizeof part) break;
+        memcpy(part, path, length);
+        part[length] = 0;
+        if (strcmp(part, ".") == 0 || strcmp(part, "..") == 0) break;
+        const int is_last = path[length] == 0;
+        struct stat status;
+        // A device or pipe is not even opened.
+        if (is_last && (fstatat(folder, part, &status, AT_SYMLINK_NOFOLLOW) < 0 || !S_ISREG(status.st_mode))) break;
+        const int flags = is_last ? O_RDONLY | O_NONBLOCK | O_NOCTTY : O_PATH | O_DIRECTORY;
+        const int next = openat(folder, part, flags | O_NOFOLLOW | O_CLOEXEC);
+        close(folder);
+        if (next < 0) return -EACCES;
+        folder = next;
+        if (!is_last) {
+            path += length + 1;
+            continue;
+        }
+        if (fstat(next, &status) == 0 && S_ISREG(status.st_mode)) return next;
+        break;
+    }
+    close(folder);
+    return -EACCES;
 }
 
 int sae_accept(int listener) {

@@ -15,7 +15,7 @@ extension Client {
     /// Bytes of one message of an upload, at most: several fit a usual window.
     private static let uploadBytes = 262_144
 
-    /// Makes a job that waits for its input.
+    /// Makes a job that waits for its input, or with a `path` for its turn.
     ///
     /// - Throws: `alreadyExists` for a key of another specification, `resourceExhausted` naming the limit that is met.
     public func createJob(
@@ -212,7 +212,7 @@ extension JobSpecification {
     var message: Sae_V1_JobSpec {
         .with {
             $0.key = key
-            $0.upload = true
+            if path.isEmpty { $0.upload = true } else { $0.path = path }
             if case .jsonl(let field) = input {
                 $0.inputFormat = .jsonl
                 $0.textField = field
@@ -233,6 +233,7 @@ extension JobSpecification {
         dimensions = Int(message.dimensions)
         truncates = message.truncate
         failsOnError = message.failOnError
+        path = message.path
     }
 }
 

@@ -26,6 +26,9 @@ public struct JobSpecification: Sendable, Equatable {
     public var truncates = false
     /// A row in error fails the job, instead of being a row of zeros and a line of `errors.jsonl`.
     public var failsOnError = false
+    /// The input is not uploaded, but a file of the daemon's machine, at this path below a directory of its setting `jobs.input_roots`;
+    /// `createJob` alone then begins the job. Empty: an upload.
+    public var path = ""
 
     public init() {}
 }

@@ -3,6 +3,7 @@
 import asyncio
 import concurrent.futures
 import contextlib
+import hashlib
 import io
 import json
 import os
@@ -331,6 +332,123 @@ class Generations(unittest.TestCase):
             self.assertIs(caught.exception.code, Status.FAILED_PRECONDITION)
             self.assertEqual((client.job(job.id).state, client.job(job.id).files), (JobState.FAILED, ()))
             self.assertTrue(client.wait_for_job(client.submit_job(b"a cat\n").id).generation)
+
+
+class PathInputs(unittest.TestCase):
+    """Inputs that are files of the daemon's machine."""
+
+    def setUp(self):
+        self.folder = pathlib.Path(tempfile.mkdtemp(prefix="sae-test-"))
+        self.addCleanup(shutil.rmtree, self.folder)
+        self.root, self.other = self.folder / "root", self.folder / "other"
+        for path in (self.root / "in", self.other):
+            path.mkdir(parents=True)
+        self.data = b"\n".join(lines(500))
+        (self.root / "in" / "texts").write_bytes(self.data)
+        (self.folder / "secret").write_bytes(b"secret\n")
+
+    def daemon(self, *flags):
+        return with_jobs(self.folder, "--jobs-input-roots", f"{self.other}, {self.root}", "--workers", "1", *flags)
+
+    def vectors(self, client, job):
+        client.fetch_job(job.id, "vectors.npy", self.folder / "target")
+        return (self.folder / "target").read_bytes()
+
+    def test_the_files_are_those_of_an_upload(self):
+        with self.daemon() as daemon, Client(daemon.unix) as client:
+            here = client.create_job(JobSpec(key="k", path="in/texts"))
+            self.assertIs(here.state, JobState.QUEUED)
+            here = client.wait_for_job(here.id)
+            there = client.wait_for_job(client.submit_job(self.data).id)
+            self.assertEqual((here.rows_done, here.rows_failed, here.input_bytes), (500, 6, len(self.data)))
+            self.assertEqual(self.vectors(client, here), self.vectors(client, there))
+            client.fetch_job(here.id, "manifest.json", self.folder / "target")
+            manifest = json.loads((self.folder / "target").read_bytes())
+            self.assertEqual(manifest["input"]["sha256"], hashlib.sha256(self.data).hexdigest())
+            # The same key and path is the same job; the bytes are the owner's, and stay.
+            self.assertEqual(client.create_job(JobSpec(key="k", path="in/texts")).id, here.id)
+            with self.assertRaises(SAEError) as caught:
+                client.put_job_input(here.id, b"x", 0)
+            self.assertIs(caught.exception.code, Status.FAILED_PRECONDITION)
+            client.delete_job(here.id)
+        self.assertEqual((self.root / "in" / "texts").read_bytes(), self.data)
+
+    def test_nothing_is_opened_but_regular_files_below_a_root(self):
+        (self.root / "link").symlink_to(self.folder / "secret")
+        (self.root / "inside").symlink_to(self.root / "in" / "texts")
+        (self.root / "out").symlink_to(self.folder)
+        os.mkfifo(self.root / "fifo")
+        hostile = ["../secret", "in/../../secret", "in/../in/texts", "./in/texts", "in/./texts", "in//texts", "in/texts/", "/in/texts",
+                   str(self.folder / "secret"), str(self.root / "in" / "texts"), "/etc/passwd", "/proc/self/environ", "/dev/zero", "link",
+                   "inside", "out/secret", "out/root/in/texts", "fifo", "in", ".", "..", "missing", "in/missing", "in/texts/more",
+                   "x" * 300, "in/" * 1_000 + "texts"]
+        with self.daemon() as daemon, Client(daemon.unix) as client:
+            told = set()
+            for path in hostile:
+                with self.subTest(path=path[:40]), self.assertRaises(SAEError) as caught:
+                    client.create_job(JobSpec(path=path))
+                told.add((caught.exception.code, caught.exception.message))
+            # One answer for all, whether there is something or not.
+            self.assertEqual({code for code, _ in told}, {Status.PERMISSION_DENIED})
+            self.assertEqual(len(told), 1)
+            for path in ("in/texts\0", "x" * 4_097):
+                with self.assertRaises(SAEError) as caught:
+                    client.create_job(JobSpec(path=path))
+                self.assertIs(caught.exception.code, Status.INVALID_ARGUMENT)
+            self.assertEqual(client.jobs(), [])
+        with with_jobs(self.folder, "--jobs-input-roots", "/proc,/dev") as daemon, Client(daemon.unix) as client:
+            for path in ("self/environ", "null", "stdin", "fd/0"):
+                with self.assertRaises(SAEError) as caught:
+                    client.create_job(JobSpec(path=path))
+                self.assertIs(caught.exception.code, Status.PERMISSION_DENIED)
+        with with_jobs(self.folder) as daemon, Client(daemon.unix) as client:
+            with self.assertRaises(SAEError) as caught:
+                client.create_job(JobSpec(path="in/texts"))
+            self.assertIs(caught.exception.code, Status.PERMISSION_DENIED)
+
+    def test_a_file_that_changes_fails_its_job(self):
+        path = self.root / "big"
+        for change in ("longer", "another", "gone", "after a restart"):
+            with self.subTest(change):
+                path.write_bytes(b"\n".join(lines(40_000)))
+                with self.daemon("--jobs-chunk-rows", "64") as daemon, Client(daemon.unix) as client:
+                    job = client.create_job(JobSpec(path="big", encoding=Encoding.INT8))
+                    self.assertTrue(eventually(lambda: client.job(job.id).rows_done > 0))
+                    if change == "after a restart":
+                        daemon.kill()
+                    elif change == "longer":
+                        with path.open("ab") as file:
+                            file.write(b"more\n")
+                    elif change == "another":
+                        (self.root / "new").write_bytes(path.read_bytes())
+                        (self.root / "new").rename(path)
+                    else:
+                        path.unlink()
+                    if change != "after a restart":
+                        self.assert_failed(client, job, "input")
+                if change == "after a restart":
+                    os.utime(path, (0, 0))
+                    with self.daemon() as daemon, Client(daemon.unix) as client:
+                        self.assert_failed(client, job, "the input has changed since the job was made")
+
+    def assert_failed(self, client, job, words):
+        with self.assertRaisesRegex(SAEError, words):
+            client.wait_for_job(job.id)
+        self.assertIs(client.job(job.id).state, JobState.FAILED)
+        client.delete_job(job.id)
+
+    def test_the_command_takes_a_path(self):
+        with self.daemon() as daemon:
+            command = [os.environ["TEST_SAE"], "corpus", "submit", "in/texts", "--remote", "--output", str(self.folder / "out.npy"),
+                       "--connect", daemon.unix]
+            subprocess.run(command, check=True, capture_output=True, timeout=60)
+        self.assertEqual(np.load(self.folder / "out.npy").shape, (500, 256))
+
+    def test_a_relative_root_does_not_start(self):
+        command = [os.environ["TEST_SAE"], "serve", "--check-config", "--jobs-input-roots", "corpora"]
+        result = subprocess.run(command, capture_output=True, text=True, timeout=60)
+        self.assertIn(result.returncode, (64, 78))
+        self.assertIn("jobs.input_roots", result.stderr)
 
 
 class Faults(unittest.TestCase):

@@ -7,6 +7,10 @@
 /// open(2) with a mode; O_CLOEXEC is always set. The descriptor, or -errno.
 int sae_open(const char *path, int flags, mode_t mode);
 
+/// Opens a regular file below the directory `root` for reading. Every part of `path` is opened for itself, so that no symbolic link is
+/// followed; "", ".", ".." and an absolute path are refused, as is all that is no regular file. The descriptor, or -errno.
+int sae_open_beneath(const char *root, const char *path);
+
 /// accept4(2) with SOCK_NONBLOCK | SOCK_CLOEXEC. The descriptor, or -errno.
 int sae_accept(int listener);
 

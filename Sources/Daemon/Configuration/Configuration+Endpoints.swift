@@ -31,6 +31,7 @@ extension Configuration {
         _ = try httpEndpoint()
         if frames.isEmpty { throw .noListener }
         try checkEncryption()
+        try checkInputRoots()
     }
 
     /// The tokens file in force: as set, or else the one that the service manager passes as a credential; empty: none.

@@ -70,6 +70,8 @@ package struct Configuration: Sendable, Equatable {
     package var jobsEnabled = true
     /// Corpus jobs lie in `jobs` below it.
     package var stateDirectory = "/var/lib/sae"
+    /// Directories, with commas between, below which a job's input may be; empty: inputs are uploaded.
+    package var jobsInputRoots = ""
     package var jobsConcurrency = 1
     package var jobsChunkRows = 8_192
     package var jobsMaximumQueued = 64

@@ -250,6 +250,9 @@ extension Setting {
         Setting(
             "state.directory", flag: "--state-dir", .text(\.stateDirectory),
             "folder, which must be there, that keeps corpus jobs, in jobs below it"),
+        Setting(
+            "jobs.input_roots", .text(\.jobsInputRoots),
+            "directories, with commas between, below which every client with the role jobs may name a file as input; empty: none"),
         Setting("jobs.concurrency", .integer(\.jobsConcurrency, 1...64), "jobs running at a time"),
         Setting("jobs.chunk_rows", .integer(\.jobsChunkRows, 1...1_048_576), "rows a commit, of new jobs"),
         Setting("jobs.max_queued", .integer(\.jobsMaximumQueued, 1...65_536), "jobs that have not ended"),
@@ -261,7 +264,9 @@ extension Setting {
         Setting(
             "jobs.min_free_bytes", .integer(\.jobsMinimumFreeBytes, 0...1 << 50),
             "left free on the disk; a job waits while there is less"),
-        Setting("jobs.retention_ms", .milliseconds(\.jobsRetention, 1...3_155_760_000_000), "ended jobs are kept so long"),
+        Setting(
+            "jobs.retention_ms", .milliseconds(\.jobsRetention, 1...3_155_760_000_000),
+            "ended jobs are kept so long; uploads to which nothing is added, 24 hours"),
         Setting(
             "jobs.stall_timeout_ms", .milliseconds(\.jobsStallTimeout, 1...604_800_000),
             "a job that cannot go on for so long fails"),

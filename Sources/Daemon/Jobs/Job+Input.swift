@@ -77,17 +77,12 @@ extension Job {
         guard UInt64(record.inputBytes) == inputBytes else {
             throw Failure(.dataLoss, "the input has \(record.inputBytes) bytes, not \(inputBytes)", value: UInt64(record.inputBytes))
         }
-        var lines = 0
-        var last = UInt8(ascii: "\n")
-        let actual: [UInt8]
+        let (actual, lines): ([UInt8], Int)
         do throws(FileError) {
-            actual = try FileDescriptor(inputPath, flags: O_RDONLY).sha256(ofFirst: record.inputBytes) { part in
-                lines += part.count { $0 == UInt8(ascii: "\n") }
-                last = part.last ?? last
-            }
+            let file = try FileDescriptor(inputPath, flags: O_RDONLY)
+            (actual, lines) = try JobInput.measure(file, count: record.inputBytes) ?? ([], 0)
         } catch { throw Failure(error, of: "the input cannot be read") }
         guard actual == digest else { throw Failure(.dataLoss, "the input on disk has another SHA-256") }
-        if last != UInt8(ascii: "\n") { lines += 1 }
         guard lines <= JobRecord.maximumRows else {
             throw Failure(.invalidArgument, "the input has more than \(JobRecord.maximumRows) lines")
         }

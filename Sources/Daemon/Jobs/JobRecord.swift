@@ -39,6 +39,8 @@ package struct JobRecord: Codable, Sendable {
         var dimensions = 0
         var truncate = false
         var failOnError = false
+        /// Of the input, below a directory of `jobs.input_roots`; nil: it is uploaded.
+        var path: String?
     }
 
     struct Problem: Codable, Sendable {
@@ -63,7 +65,9 @@ package struct JobRecord: Codable, Sendable {
     var cancelAsked: Int64?
     /// Of an upload the bytes that are safely on disk.
     var inputBytes = 0
-    /// SHA-256 in hexadecimal, once the upload is complete.
+    /// The input's, where it is not uploaded, as it was when the job was made.
+    var inputFile: JobInput.Identity?
+    /// SHA-256 in hexadecimal, once the upload is complete, or the job has begun.
     var inputDigest = ""
     /// Lines of the input, once it is complete.
     var inputRows = 0
@@ -99,6 +103,7 @@ package struct JobRecord: Codable, Sendable {
 
     /// Bytes that the job takes on the disk, or will.
     package func diskBytes(modelDimensions: Int) -> Int {
+        let inputBytes = spec.path == nil ? inputBytes : 0
         if phase == .failed || phase == .cancelled { return inputBytes }
         if phase == .done { return inputBytes + files.reduce(0) { $0 + $1.bytes } }
         var plan = plan
@@ -131,7 +136,7 @@ package struct JobRecord: Codable, Sendable {
     private var isPossible: Bool {
         let encoding = VectorEncoding(rawValue: spec.encoding)
         let isName = { (name: String) in !name.isEmpty && name != "." && name != ".." && !name.contains("/") }
-        return encoding != nil && (encoding == .float32 || spec.output == .npy)
+        return (spec.path == nil) == (inputFile == nil) && encoding != nil && (encoding == .float32 || spec.output == .npy)
             && [spec.dimensions, dimensions].allSatisfy { 0...1_024 ~= $0 && (encoding != .binary || $0 % 8 == 0) }
             && [created, started, ended].allSatisfy { 0...1 << 53 ~= $0 }
             && 0...1 << 50 ~= inputBytes && 0...min(inputBytes, Self.maximumRows) ~= inputRows
@@ -158,7 +163,11 @@ extension JobRecord.Spec {
         guard key.utf8.count <= 64 else { throw Failure(.invalidArgument, "the key of a job has at most 64 bytes") }
         switch message.input {
         case .upload(true): break
-        case .path: throw Failure(.invalidArgument, "this daemon takes inputs by upload only")
+        case .path(let text):
+            guard 1...4_096 ~= text.utf8.count, !text.utf8.contains(0) else {
+                throw Failure(.invalidArgument, "the path of an input has 1 to 4,096 bytes, none of them zero")
+            }
+            path = text
         case .upload, nil: throw Failure(.invalidArgument, "the job names no input")
         }
         switch message.inputFormat {
@@ -194,7 +203,7 @@ extension JobRecord.Spec {
     package var message: Sae_V1_JobSpec {
         .with {
             $0.key = key
-            $0.upload = true
+            if let path { $0.path = path } else { $0.upload = true }
             $0.inputFormat = input == .lines ? .lines : .jsonl
             $0.textField = textField
             $0.output = output == .npy ? .npy : .jsonlOut

@@ -69,7 +69,40 @@ final class JobRun {
         job.change { if $0.record.started == 0 { $0.record.started = wallClockMilliseconds() } }
         plan = job.record.plan
         paths = CorpusPaths(folder: job.folder, plan)
+        if job.record.spec.path != nil, job.record.inputDigest.isEmpty { try measureInput() }
         try untilDone { try self.job.save() }
+    }
+
+    /// The input from its first byte on: uploaded, or a file of the machine that is still what it was.
+    private func openInput() throws -> FileDescriptor {
+        let record = job.record
+        guard let path = record.spec.path else { return try untilDone { try FileDescriptor(self.job.inputPath, flags: O_RDONLY) } }
+        do throws(Failure) {
+            let file = try JobInput.open(path, below: store.inputRoots)
+            guard try JobInput.identity(of: file) == record.inputFile else {
+                throw Failure(.failedPrecondition, "the input has changed since the job was made")
+            }
+            return file
+        } catch { throw Ended(failure: error) }
+    }
+
+    /// What an upload is asked at its end: digest and lines of the input, and room for what they give.
+    private func measureInput() throws {
+        let file = try openInput()
+        let record = job.record
+        let found: (digest: [UInt8], lines: Int)?
+        do throws(FileError) {
+            found = try JobInput.measure(file, count: record.inputBytes) { [job, store] in store.isStopping || job.isCancelled }
+        } catch { throw Ended(failure: Failure(error, of: "the input cannot be read")) }
+        guard let found else { throw Ended() }
+        guard found.lines <= JobRecord.maximumRows else {
+            throw Ended(failure: Failure(.invalidArgument, "the input has more than \(JobRecord.maximumRows) lines"))
+        }
+        job.change { state in
+            state.record.inputDigest = hexadecimal(found.digest)
+            state.record.inputRows = found.lines
+        }
+        do throws(Failure) { try store.checkDisk(adding: 0) } catch { throw Ended(failure: error) }
     }
 
     /// The generation that the job began with. Where another serves by now, it is opened beside that one, for as long as the job runs.
@@ -106,11 +139,7 @@ final class JobRun {
                 .jobRecovered, [.job: job.id, .bytes: String(cut.rowBytes + cut.errorBytes), .count: String(cut.records)])
         }
         show(output, isCommit: false)
-        var reader = try untilDone { [output] in
-            CorpusReader(
-                try FileDescriptor(self.job.inputPath, flags: O_RDONLY), size: self.job.record.inputBytes, plan: self.plan,
-                after: output.last)
-        }
+        var reader = CorpusReader(try openInput(), size: job.record.inputBytes, plan: plan, after: output.last)
         var calls: [JobCall] = []
         defer { for call in calls { workbench.stop(call) } }
         while true {
@@ -133,6 +162,7 @@ final class JobRun {
             output = try commit(call.chunk, rows, to: output)
             show(output, isCommit: true)
         }
+        if job.record.spec.path != nil { _ = try openInput() }
     }
 
     private func nextChunk(_ reader: inout CorpusReader) throws -> CorpusChunk? {

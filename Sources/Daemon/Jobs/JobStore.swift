@@ -99,11 +99,18 @@ final class JobStore: Sendable {
         try checkDisk(adding: 0)
         let now = wallClockMilliseconds()
         let id = JobID.make(milliseconds: now)
-        let record = JobRecord(id: id, owner: owner, spec: spec, created: now, limits)
+        var record = JobRecord(id: id, owner: owner, spec: spec, created: now, limits)
+        if let path = spec.path {
+            let file = try JobInput.identity(of: try JobInput.open(path, below: inputRoots))
+            guard file.bytes <= limits.jobsMaximumInputBytes else {
+                throw Self.full("the input of a job is over the limit", "jobs.max_input_bytes", limits.jobsMaximumInputBytes)
+            }
+            (record.inputFile, record.inputBytes, record.phase) = (file, file.bytes, .queued)
+        }
         let job = Job(record, in: "\(folder)/\(id)")
         do throws(FileError) {
             guard mkdir(job.folder, 0o700) == 0 else { throw .system(operation: "make", path: job.folder, errno: errno) }
-            _ = try FileDescriptor(job.inputPath, flags: O_WRONLY | O_CREAT, mode: 0o600)
+            if spec.path == nil { _ = try FileDescriptor(job.inputPath, flags: O_WRONLY | O_CREAT, mode: 0o600) }
             try job.save()
             try FileDescriptor(folder, flags: O_RDONLY | O_DIRECTORY).synchronize()
         } catch {
@@ -112,8 +119,12 @@ final class JobStore: Sendable {
         }
         with { $0.jobs[id] = job }
         note(job)
+        if job.phase == .queued { startNext() }
         return job
     }
+
+    /// Directories below which a job's input may be.
+    var inputRoots: [String] { service.configuration.inputRoots }
 
     static func full(_ message: String, _ limit: String, _ value: Int) -> Failure {
         Failure(.resourceExhausted, message, limit: limit, value: UInt64(value))

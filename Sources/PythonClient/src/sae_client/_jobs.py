@@ -50,7 +50,8 @@ class JobSpec:
     `text_field`: the input is JSON lines and this member of each the text; empty: a text a line. `json_output`: JSON lines
     (F32 only) instead of an array file. `key`: at most 64 bytes, of your choice: the same key and spec give the same job, so
     that a submission may be repeated; empty: a random one. `fail_on_error`: a line without a vector fails the job, instead of
-    being a row of zeros and a line of errors.jsonl.
+    being a row of zeros and a line of errors.jsonl. `path`: the input is not uploaded, but a file of the daemon's machine, at this
+    path below a directory of its setting jobs.input_roots; `create_job` alone then begins it.
     """
 
     text_field: str = ""
@@ -60,6 +61,7 @@ class JobSpec:
     truncate: bool = False
     fail_on_error: bool = False
     key: str = ""
+    path: str = ""
 
 
 @dataclass(frozen=True)
@@ -118,11 +120,10 @@ class Job:
 
 
 def _spec(spec: JobSpec) -> bytes:
+    fields = Fields().data(1, (spec.key or secrets.token_hex(16)).encode())
+    fields = fields.data(3, spec.path.encode()) if spec.path else fields.number(2, 1)
     return (
-        Fields()
-        .data(1, (spec.key or secrets.token_hex(16)).encode())
-        .number(2, 1)
-        .number(4, bool(spec.text_field))
+        fields.number(4, bool(spec.text_field))
         .data(5, spec.text_field.encode())
         .number(6, spec.json_output)
         .number(7, spec.encoding)
@@ -139,7 +140,7 @@ class JobCalls:
     _pool: Pool
 
     async def create_job(self, spec: JobSpec = JobSpec(), *, timeout: float = 30.0) -> Job:
-        """A job that waits for its input."""
+        """A job that waits for its input, or with `spec.path` for its turn."""
         return await self._job(CREATE, Fields().data(1, _spec(spec)), timeout)
 
     async def put_job_input(self, id: str, data: bytes, offset: int) -> int:
