@@ -330,7 +330,7 @@ class Generations(unittest.TestCase):
             with self.assertRaisesRegex(SAEError, f"generation {job.generation:x}.*neither model.path nor model.library.*submit it again") as caught:
                 client.wait_for_job(job.id)
             self.assertIs(caught.exception.code, Status.FAILED_PRECONDITION)
-            self.assertEqual((client.job(job.id).state, client.job(job.id).files), (JobState.FAILED, ()))
+            self.assertEqual((client.job(job.id).state, client.job(job.id).files), (JobState.FAILED, []))
             self.assertTrue(client.wait_for_job(client.submit_job(b"a cat\n").id).generation)
 
 
