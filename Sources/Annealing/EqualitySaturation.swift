@@ -164,7 +164,7 @@ struct Saturation {
     func record(of node: Node) -> UInt32? {
         switch node {
         case .piece(let place): records[place]
-        case .phrase(let rule, _): UInt32(rules.vocabularyCount) + rules.rules[rule].phrase
+        case .phrase(let rule, _): rules.facts[rule].record
         case .join, .covered: nil
         }
     }
@@ -193,7 +193,7 @@ struct Saturation {
             let split = remaining.partition { $0.elements.allSatisfy(isAvailable) }
             if split == remaining.endIndex { break }
             for candidate in remaining[split...] where candidate.edit == .replace {
-                available.insert(UInt32(rules.vocabularyCount) + rules.rules[candidate.rule].phrase)
+                available.insert(rules.facts[candidate.rule].record)
             }
             candidates += remaining[split...]
             remaining.removeSubrange(split...)

@@ -7,8 +7,16 @@ package struct ByteReader {
 
     package var remaining: Int { bytes.count - offset }
 
-    /// The next integer, or nil when too few bytes are left (nothing is consumed then).
-    package mutating func next<T: FixedWidthInteger>(_: T.Type = T.self) -> T? {
+    // The next integer, or nil when too few bytes are left (nothing is consumed then). One function a type, because a generic
+    // one of another module is not specialised: a million rules took longer to read by it than all else that is done with them.
+    package mutating func next(_: UInt8.Type = UInt8.self) -> UInt8? { load() }
+    package mutating func next(_: UInt16.Type = UInt16.self) -> UInt16? { load() }
+    package mutating func next(_: UInt32.Type = UInt32.self) -> UInt32? { load() }
+    package mutating func next(_: UInt64.Type = UInt64.self) -> UInt64? { load() }
+    package mutating func next(_: Int64.Type = Int64.self) -> Int64? { load() }
+
+    @inline(__always)
+    private mutating func load<T: FixedWidthInteger>() -> T? {
         guard remaining >= MemoryLayout<T>.size else { return nil }
         defer { offset += MemoryLayout<T>.size }
         return T(littleEndian: bytes.loadUnaligned(fromByteOffset: offset, as: T.self))

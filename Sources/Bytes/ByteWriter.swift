@@ -4,11 +4,23 @@ package struct ByteWriter {
 
     package init() {}
 
-    package mutating func append<T: FixedWidthInteger>(_ value: T) {
+    // One function a type, as in `ByteReader`.
+    package mutating func append(_ value: UInt8) { bytes.append(value) }
+    package mutating func append(_ value: UInt16) { store(value) }
+    package mutating func append(_ value: UInt32) { store(value) }
+    package mutating func append(_ value: UInt64) { store(value) }
+    package mutating func append(_ value: Int32) { store(value) }
+    package mutating func append(_ value: Int64) { store(value) }
+    package mutating func append(_ value: Float) { store(value.bitPattern) }
+
+    @inline(__always)
+    private mutating func store<T: FixedWidthInteger>(_ value: T) {
         withUnsafeBytes(of: value.littleEndian) { bytes.append(contentsOf: $0) }
     }
 
-    package mutating func append(_ value: Float) { append(value.bitPattern) }
+    package mutating func append(contentsOf more: [UInt8]) { bytes.append(contentsOf: more) }
+
+    package mutating func append(contentsOf more: UnsafeRawBufferPointer) { bytes.append(contentsOf: more) }
 
     package mutating func append(contentsOf more: some Sequence<UInt8>) { bytes.append(contentsOf: more) }
 

@@ -63,7 +63,7 @@ extension RuleSearch {
             return classes.count - 1
         }
         var records = PackedRecords(shape: shape)
-        var rules = own.rules
+        var rules = Array(own.rules)
         let members = genome.candidates
         let scale = bidScale(members, genome, pool)
         let others = [Float](repeating: 0, count: shape.recordElementCount - shape.dimensions)

@@ -200,7 +200,7 @@ extension ByteReader {
         guard let count: UInt32 = next(), remaining >= 8 * Int(count) else { return nil }
         let members = (0..<count).compactMap { _ in next(UInt64.self) }
         let strengths = RuleFamily.allCases.compactMap { _ in next(UInt8.self).map { Int8(bitPattern: $0) } }
-        let budgets = RuleFamily.allCases.compactMap { _ in next(Int32.self) }
+        let budgets = RuleFamily.allCases.compactMap { _ in next(UInt32.self).map { Int32(bitPattern: $0) } }
         guard strengths.allSatisfy(Genome.strengthRange.contains), budgets.count == RuleFamily.allCases.count,
             let bidding = next(UInt8.self).flatMap(Genome.Bidding.init(rawValue:))
         else { return nil }

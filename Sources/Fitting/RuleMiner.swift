@@ -114,7 +114,7 @@ package struct RuleMiner {
             var x = vector(of: text)
             for match in applier?.edits(texts, text) ?? [] {
                 guard let mined else { continue }
-                add(mined.phraseVectors, Int(mined.rules.rules[Int(match.rule)].phrase), 1, to: &x)
+                add(mined.phraseVectors, mined.rules.phrase(of: Int(match.rule)), 1, to: &x)
                 edits += 1
             }
             _ = normalizeRow(&x, 0..<size)
@@ -149,7 +149,7 @@ package struct RuleMiner {
         for (index, text) in mining.enumerated() {
             var x = vector(of: text)
             let edits = applier.edits(texts, text)
-            for match in edits { add(vectors, Int(applier.phrase(match)), 1, to: &x) }
+            for match in edits { add(vectors, applier.phrase(match), 1, to: &x) }
             let state = residual(of: x, text)
             guard state.curvature > 0 else { continue }
             for place in candidates.places(of: index)
@@ -188,10 +188,10 @@ package struct RuleMiner {
             let edits = applier.edits(texts, text)
             guard !edits.isEmpty else { continue }
             var x = vector(of: text)
-            for match in edits { add(vectors, Int(applier.phrase(match)), 1, to: &x) }
+            for match in edits { add(vectors, applier.phrase(match), 1, to: &x) }
             let whole = residual(of: x, text).cosine
             for match in edits {
-                let phrase = Int(applier.phrase(match))
+                let phrase = applier.phrase(match)
                 var without = x
                 add(vectors, phrase, -1, to: &without)
                 let gain = Double(whole - residual(of: without, text).cosine)
@@ -247,7 +247,7 @@ private struct RuleApplier {
 
     init(_ rules: RuleSet) { annealer = Annealer(rules: rules) }
 
-    func phrase(_ match: RuleMatch) -> UInt32 { annealer.rules.rules[Int(match.rule)].phrase }
+    func phrase(_ match: RuleMatch) -> Int { annealer.rules.phrase(of: Int(match.rule)) }
 
     mutating func edits(_ texts: TrainingTexts, _ text: UInt32) -> [RuleMatch] {
         guard !annealer.rules.isEmpty else { return [] }

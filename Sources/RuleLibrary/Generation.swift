@@ -69,7 +69,7 @@ package struct Generation: Sendable {
     }
 
     /// What the rules add to a model.
-    package var byteCount: UInt64 { UInt64(rules.canonicalBytes.count + records.count) }
+    package var byteCount: UInt64 { UInt64(rules.canonicalByteCount + records.count) }
 
     package var recordBytes: Int { rules.phraseCount == 0 ? 0 : records.count / rules.phraseCount }
 

@@ -109,9 +109,9 @@ package struct Library: ~Copyable {
     package mutating func rules(of digest: Digest) throws(LibraryError) -> [(id: UInt64, rule: Rule)] {
         let contents = contents
         return try read { view in
-            var reader = PartReader(parts: contents.parts, path: contents.path)
-            let found = try reader.generation(try contents.entry(digest, view), digest: digest, view)
-            return zip(found.ruleIDs, found.rules).map { ($0, $1) }
+            var reader = try PartReader(
+                try contents.entry(digest, view), digest: digest, parts: contents.parts, path: contents.path)
+            return try reader.rules(view)
         }
     }
 

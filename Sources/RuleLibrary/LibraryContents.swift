@@ -13,8 +13,8 @@ struct LibraryContents {
         _ digest: Digest, _ view: borrowing ReadTransaction
     ) throws -> (generation: Generation, worth: Worth) {
         let entry = try entry(digest, view)
-        var reader = PartReader(parts: parts, path: path)
-        return (try reader.generation(entry, digest: digest, view).generation, entry.worth)
+        var reader = try PartReader(entry, digest: digest, parts: parts, path: path)
+        return (try reader.generation(view), entry.worth)
     }
 
     func entry(_ digest: Digest, _ view: borrowing ReadTransaction) throws -> GenerationEntry {

@@ -66,9 +66,10 @@ struct PartWriter {
         for id in classIDs.sorted() { entry.classes.append(id) }
         var ruleIDs: [UInt64] = []
         ruleIDs.reserveCapacity(rules.rules.count)
-        for rule in rules.rules {
+        for rule in rules.rules.indices {
             var contents = ByteWriter()
-            contents.append(rule, phrase: phraseIDs[Int(rule.phrase)]) { element in
+            let row = rules.rules.row(rule)
+            contents.append(row, phrase: phraseIDs[Int(row.phrase)]) { element in
                 switch element {
                 case .record(let id): reference(id)
                 case .pieceClass(let index): PartReference.classBit | classIDs[index]
@@ -101,18 +102,13 @@ struct PartWriter {
 }
 
 extension ByteWriter {
-    fileprivate mutating func append(_ rule: Rule, phrase: UInt64, _ reference: (PatternElement) -> UInt64) {
-        let elements = rule.pattern.elements
-        let isSequence = if case .sequence = rule.pattern { true } else { false }
-        append(UInt8(isSequence ? 0 : 1))
+    fileprivate mutating func append(_ rule: RuleRow, phrase: UInt64, _ reference: (PatternElement) -> UInt64) {
+        append(rule.kind.rawValue)
         append(rule.edit.rawValue)
-        append(UInt8(elements.count))
+        append(UInt8(rule.elementCount))
         append(UInt16(rule.context.count))
-        for element in elements { append(reference(element)) }
-        switch rule.pattern {
-        case .sequence(_, let gaps): append(contentsOf: gaps)
-        case .trigger(_, near: _, let reach): append(reach)
-        }
+        for place in 0..<rule.elementCount { append(reference(PatternElement(code: rule.codes[place]))) }
+        for place in 0..<rule.gapCount { append(rule.gaps[place]) }
         append(phrase)
         append(rule.worth)
         append(rule.coefficient)
@@ -125,64 +121,77 @@ extension ByteWriter {
 struct PartReader {
     private let parts: Table
     private let path: String
-    private var phraseNumbers: [UInt64: UInt32] = [:]
-    private var classNumbers: [UInt64: Int] = [:]
-    private var vocabularyCount: UInt32 = 0
+    private let entry: GenerationEntry
+    private let digest: Digest
+    private let phraseNumbers: PartNumbers
+    private var classNumbers: [UInt64: UInt32] = [:]
 
-    init(parts: Table, path: String) {
+    init(_ entry: GenerationEntry, digest: Digest, parts: Table, path: String) throws(LibraryError) {
         self.parts = parts
         self.path = path
+        self.entry = entry
+        self.digest = digest
+        guard let phraseNumbers = PartNumbers(entry.phrases) else {
+            throw .damaged(path: path, reason: "generation \(digest.short) holds a phrase twice")
+        }
+        self.phraseNumbers = phraseNumbers
     }
 
-    /// The generation of an entry, and the ids of its rules, ascending, with the rule of each.
-    mutating func generation(
-        _ entry: GenerationEntry, digest: Digest, _ view: borrowing ReadTransaction
-    ) throws -> (generation: Generation, ruleIDs: [UInt64], rules: [Rule]) {
-        vocabularyCount = UInt32(clamping: entry.vocabularyCount)
+    mutating func generation(_ view: borrowing ReadTransaction) throws -> Generation {
         var records: [UInt8] = []
         records.reserveCapacity(min(entry.phrases.count, RuleLimits.maximumRecords) * entry.recordBytes)
-        try forEach(entry.phrases, .phrase, view) { id, reader in
+        try forEach(entry.phrases, .phrase, view) { _, reader in
             guard reader.next(UInt32.self) != nil, let record = reader.next(count: entry.recordBytes), reader.remaining == 0
             else { return false }
-            phraseNumbers[id] = UInt32(phraseNumbers.count)
             records.append(contentsOf: record)
             return true
         }
+        let classes = try classes(view)
+        let rules: RuleSet
+        do {
+            var builder = try RuleSetBuilder(
+                vocabularyCount: entry.vocabularyCount, phraseCount: entry.phrases.count,
+                contextDimensions: entry.contextDimensions, classes: classes, ruleCount: entry.rules.count)
+            builder.reserve(entry.rules.count)
+            try forEachRule(view) { _, rule in try builder.append(rule) }
+            rules = try builder.finish()
+        } catch let error as RuleError {
+            throw LibraryError.damaged(path: path, reason: "generation \(digest.short): \(error.summary)")
+        }
+        return Generation(model: entry.model, origin: entry.origin, rules: rules, records: records, digest: digest)
+    }
+
+    /// The rules by their ids, ascending.
+    mutating func rules(_ view: borrowing ReadTransaction) throws -> [(id: UInt64, rule: Rule)] {
+        _ = try classes(view)
+        var rules: [(id: UInt64, rule: Rule)] = []
+        try forEachRule(view) { id, rule in rules.append((id, Rule(rule))) }
+        return rules
+    }
+
+    /// The classes as a rule set numbers them, which the rules are read by.
+    private mutating func classes(_ view: borrowing ReadTransaction) throws -> [PieceClass] {
         var classes: [(id: UInt64, contents: PieceClass)] = []
         try forEach(entry.classes, .pieceClass, view) { id, reader in
             guard let pieceClass = pieceClass(&reader) else { return false }
             classes.append((id, pieceClass))
             return true
         }
-        // As a rule set numbers them.
         classes.sort { $0.contents.name < $1.contents.name }
-        for (number, pieceClass) in classes.enumerated() { classNumbers[pieceClass.id] = number }
-        var (ids, rules): ([UInt64], [Rule]) = ([], [])
-        rules.reserveCapacity(min(entry.rules.count, RuleLimits.maximumRules))
+        for (number, pieceClass) in classes.enumerated() { classNumbers[pieceClass.id] = UInt32(number) }
+        return classes.map(\.contents)
+    }
+
+    private func forEachRule(_ view: borrowing ReadTransaction, _ body: (UInt64, RuleRow) throws -> Void) throws {
         try forEach(entry.rules, .rule, view) { id, reader in
             guard let rule = rule(&reader) else { return false }
-            ids.append(id)
-            rules.append(rule)
+            try body(id, rule)
             return true
         }
-        let set: RuleSet
-        do throws(RuleError) {
-            set = try RuleSet(
-                vocabularyCount: entry.vocabularyCount, phraseCount: phraseNumbers.count,
-                contextDimensions: entry.contextDimensions, classes: classes.map(\.contents), rules: rules)
-        } catch {
-            throw LibraryError.damaged(path: path, reason: "generation \(digest.short): \(error.summary)")
-        }
-        guard set.phraseCount * entry.recordBytes == records.count else {
-            throw LibraryError.damaged(path: path, reason: "generation \(digest.short) holds a phrase twice")
-        }
-        let generation = Generation(
-            model: entry.model, origin: entry.origin, rules: set, records: records, digest: digest)
-        return (generation, ids, rules)
     }
 
     /// Calls `body` with each part in order; false from it means that the part is not what it should be.
-    func forEach(
+    private func forEach(
         _ runs: PartRuns, _ kind: PartKind, _ view: borrowing ReadTransaction,
         _ body: (UInt64, inout ByteReader) throws -> Bool
     ) throws {
@@ -206,18 +215,19 @@ struct PartReader {
         }
     }
 
+    /// The id of a record, or nil for what stands for none.
     private func record(_ reference: UInt64) -> UInt32? {
         if reference & PartReference.phraseBit != 0 {
-            return phraseNumbers[reference & ~PartReference.phraseBit].map { vocabularyCount &+ $0 }
+            return phraseNumbers[reference & ~PartReference.phraseBit].map { UInt32(clamping: entry.vocabularyCount) &+ $0 }
         }
         return UInt32(exactly: reference)
     }
 
-    private func element(_ reference: UInt64) -> PatternElement? {
+    private func code(_ reference: UInt64) -> UInt32? {
         if reference & PartReference.classBit != 0, reference & PartReference.phraseBit == 0 {
-            return classNumbers[reference & ~PartReference.classBit].map { .pieceClass($0) }
+            return classNumbers[reference & ~PartReference.classBit].map { PatternElement.classBit | $0 }
         }
-        return record(reference).map { .record($0) }
+        return record(reference).flatMap { $0 < PatternElement.classBit ? $0 : nil }
     }
 
     private func pieceClass(_ reader: inout ByteReader) -> PieceClass? {
@@ -232,32 +242,60 @@ struct PartReader {
         return PieceClass(name, members)
     }
 
-    private func rule(_ reader: inout ByteReader) -> Rule? {
-        guard let kind = reader.next(UInt8.self), kind <= 1, let edit = reader.next(UInt8.self).flatMap(Edit.init(rawValue:)),
+    private func rule(_ reader: inout ByteReader) -> RuleRow? {
+        guard let kind = reader.next(UInt8.self).flatMap(RuleRow.Kind.init(rawValue:)),
+            let edit = reader.next(UInt8.self).flatMap(Edit.init(rawValue:)),
             let count = reader.next(UInt8.self).map(Int.init), RuleLimits.elements.contains(count),
-            let contextCount = reader.next(UInt16.self).map(Int.init)
+            kind == .sequence || count == 2, let contextCount = reader.next(UInt16.self).map(Int.init)
         else { return nil }
-        var elements: [PatternElement] = []
-        elements.reserveCapacity(count)
-        for _ in 0..<count {
-            guard let element = reader.next(UInt64.self).flatMap({ element($0) }) else { return nil }
-            elements.append(element)
+        var rule = RuleRow(kind, edit, elementCount: count)
+        for place in 0..<count {
+            guard let code = reader.next(UInt64.self).flatMap({ code($0) }) else { return nil }
+            rule.codes[place] = code
         }
-        guard let rest = reader.next(count: kind == 0 ? count - 1 : 1) else { return nil }
-        let pattern: Pattern
-        if kind == 0 {
-            pattern = .sequence(elements, gaps: Array(rest))
-        } else {
-            guard case .pieceClass(let near) = elements[1] else { return nil }
-            pattern = .trigger(elements[0], near: near, reach: rest[0])
+        guard kind == .sequence || rule.codes[1] & PatternElement.classBit != 0 else { return nil }
+        for place in 0..<rule.gapCount {
+            guard let gap = reader.next(UInt8.self) else { return nil }
+            rule.gaps[place] = gap
         }
         guard let phrase = reader.next(UInt64.self).flatMap({ phraseNumbers[$0] }), reader.remaining == 12 + 4 * contextCount,
             let worth = reader.next(UInt32.self), let coefficient = reader.next(UInt32.self), let offset = reader.next(UInt32.self)
         else { return nil }
-        var context: [Float] = []
-        while let bits = reader.next(UInt32.self) { context.append(Float(bitPattern: bits)) }
-        return Rule(
-            pattern, edit, phrase: phrase, worth: Float(bitPattern: worth), coefficient: Float(bitPattern: coefficient),
-            offset: Float(bitPattern: offset), context: context)
+        rule.phrase = phrase
+        (rule.worth, rule.coefficient) = (Float(bitPattern: worth), Float(bitPattern: coefficient))
+        rule.offset = Float(bitPattern: offset)
+        while let bits = reader.next(UInt32.self) { rule.context.append(Float(bitPattern: bits)) }
+        return rule
+    }
+}
+
+/// The number of each part of some runs, in their order.
+private struct PartNumbers {
+    /// Ascending.
+    private let runs: [(ids: Range<UInt64>, number: UInt64)]
+
+    /// Nil when a part is there twice.
+    init?(_ parts: PartRuns) {
+        var runs: [(ids: Range<UInt64>, number: UInt64)] = []
+        var number: UInt64 = 0
+        for run in parts.runs {
+            runs.append((run, number))
+            let (sum, overflow) = number.addingReportingOverflow(UInt64(run.count))
+            guard !overflow else { return nil }
+            number = sum
+        }
+        runs.sort { $0.ids.lowerBound < $1.ids.lowerBound }
+        guard zip(runs, runs.dropFirst()).allSatisfy({ $0.ids.upperBound <= $1.ids.lowerBound }) else { return nil }
+        self.runs = runs
+    }
+
+    subscript(id: UInt64) -> UInt32? {
+        var (low, high) = (0, runs.count)
+        while low < high {
+            let middle = (low + high) / 2
+            if runs[middle].ids.upperBound <= id { low = middle + 1 } else { high = middle }
+        }
+        guard low < runs.count, runs[low].ids.contains(id) else { return nil }
+        return UInt32(exactly: runs[low].number + (id - runs[low].ids.lowerBound))
     }
 }

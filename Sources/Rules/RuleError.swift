@@ -62,7 +62,7 @@ package enum RuleError: UserFacingError, Equatable {
     }
 }
 
-package enum RuleFault: String, Sendable {
+package enum RuleFault: String, Error, Sendable {
     case elementCount = "a sequence has 2 to 5 elements"
     case gap = "there is one gap between elements, of 0 to 3 items"
     case reach = "a trigger reaches 1 to 8 items"

@@ -5,92 +5,57 @@
 /// with gaps the rarer of its first and its last element, of a trigger the item. `RulePostings` finds it, with the element
 /// beside it.
 struct RuleIndex: Sendable {
-    /// In 8 bytes: there is one a rule, looked at here and there.
-    private struct Compiled {
-        /// Elements `start ..< start + count` of `codes`; of a trigger the item and the class.
-        let (first, elements): (UInt32, UInt8)
-        private let (anchorElement, most, near): (UInt8, UInt8, UInt8)
-
-        init(start: Int, count: Int, anchor: Int, span: Int, triggerReach: Int) {
-            (first, elements) = (UInt32(start), UInt8(count))
-            (anchorElement, most, near) = (UInt8(anchor), UInt8(span), UInt8(triggerReach))
-        }
-
-        var start: Int { Int(first) }
-        var count: Int { Int(elements) }
-        var anchor: Int { Int(anchorElement) }
-        /// The most items from the first to the last.
-        var span: Int { Int(most) }
-        /// 0 for a sequence.
-        var triggerReach: Int { Int(near) }
-    }
-
-    private var compiled: [Compiled] = []
-    private var codes: [UInt32] = []
-    /// Up to how many items may be skipped before the element.
-    private var gaps: [UInt8] = []
+    private let rules: RuleTable
     /// Members of all classes, class after class.
     private var members: [UInt32] = []
     private var memberStarts: [Int] = [0]
 
     private(set) var postings = RulePostings([])
-    private(set) var reach = 0
+    /// The most items that lie between the first and the last item that a match depends on.
+    let reach: Int
 
-    init(_ rules: [Rule], classes: [PieceClass]) throws(RuleError) {
+    init(_ rules: RuleTable, classes: [PieceClass]) throws(RuleError) {
         for pieceClass in classes {
             members += pieceClass.members
             memberStarts.append(members.count)
         }
-        var entries: [RulePostings.Posting] = []
-        for (id, rule) in rules.enumerated() {
-            let anchor = compile(rule)
-            let records = anchor.isClass ? Array(members[memberRange(of: anchor)]) : [anchor]
-            guard entries.count + records.count <= RuleLimits.maximumPostings else {
-                throw .tooMany(
-                    .postings, count: entries.count + records.count, maximum: RuleLimits.maximumPostings)
+        self.rules = rules
+        reach = rules.shapes.reduce(0) { max($0, $1.triggerReach, $1.span - 1) }
+        postings = RulePostings(try allPostings())
+    }
+
+    private func allPostings() throws(RuleError) -> [RulePostings.Posting] {
+        var count = 0
+        for shape in rules.shapes {
+            let anchor = rules.codes[shape.start + shape.anchor]
+            count += anchor.isClass ? memberRange(of: anchor).count : 1
+            guard count <= RuleLimits.maximumPostings else {
+                throw .tooMany(.postings, count: count, maximum: RuleLimits.maximumPostings)
             }
-            for record in records { entries.append(posting(id, anchor: record)) }
         }
-        postings = RulePostings(entries)
-    }
-
-    /// Appends a rule to the columns; the code of its anchor.
-    private mutating func compile(_ rule: Rule) -> UInt32 {
-        let start = codes.count
-        let elements = rule.pattern.elements
-        for element in elements { codes.append(element.code) }
-        switch rule.pattern {
-        case .sequence(_, let gaps):
-            self.gaps.append(0)
-            self.gaps += gaps
-            let step = gaps.contains { $0 > 0 } ? elements.count - 1 : 1
-            let choices = stride(from: start, to: codes.count, by: step)
-            let anchor = choices.max { rarity(codes[$0]) < rarity(codes[$1]) } ?? start
-            compiled.append(
-                Compiled(
-                    start: start, count: elements.count, anchor: anchor - start,
-                    span: elements.count + gaps.reduce(0) { $0 + Int($1) }, triggerReach: 0))
-            reach = max(reach, (compiled.last?.span ?? 1) - 1)
-        case .trigger(_, near: _, let reach):
-            gaps += [0, 0]
-            compiled.append(Compiled(start: start, count: 2, anchor: 0, span: 1, triggerReach: Int(reach)))
-            self.reach = max(self.reach, Int(reach))
+        var entries: [RulePostings.Posting] = []
+        entries.reserveCapacity(count)
+        for (rule, shape) in rules.shapes.enumerated() {
+            let anchor = rules.codes[shape.start + shape.anchor]
+            if anchor.isClass {
+                for place in memberRange(of: anchor) { entries.append(posting(rule, anchor: members[place])) }
+            } else {
+                entries.append(posting(rule, anchor: anchor))
+            }
         }
-        return codes[start + (compiled.last?.anchor ?? 0)]
+        return entries
     }
-
-    private func rarity(_ code: UInt32) -> Int { code.isClass ? -memberRange(of: code).count : Int(code) }
 
     private func memberRange(of code: UInt32) -> Range<Int> {
-        let index = Int(code & ~PatternElement.classBit)
+        let index = Int(code.classIndex)
         return memberStarts[index]..<memberStarts[index + 1]
     }
 
     private func posting(_ id: Int, anchor: UInt32) -> RulePostings.Posting {
-        let rule = compiled[id]
+        let rule = rules.shapes[id]
         let place = rule.start + rule.anchor
         let isFirst = rule.anchor + 1 < rule.count
-        let neighbour = codes[isFirst ? place + 1 : place - 1]
+        let neighbour = rules.codes[isFirst ? place + 1 : place - 1]
         // A class beside the anchor stands for anything, and what a trigger looks for may be farther away.
         guard rule.triggerReach == 0, !neighbour.isClass else {
             return RulePostings.Posting(
@@ -98,7 +63,7 @@ struct RuleIndex: Sendable {
         }
         return RulePostings.Posting(
             rule: UInt32(id), left: isFirst ? anchor : neighbour, right: isFirst ? neighbour : anchor,
-            isBackward: !isFirst, isWhole: rule.count == 2, farthest: 1 + gaps[isFirst ? place + 1 : place])
+            isBackward: !isFirst, isWhole: rule.count == 2, farthest: 1 + rules.gaps[isFirst ? place + 1 : place])
     }
 
     /// Calls `body` with the first and last item of the rule's matches that have this anchor: one at most, but for a
@@ -106,13 +71,13 @@ struct RuleIndex: Sendable {
     func forEachMatch(
         of rule: Int, anchoredAt item: Int, in records: UnsafeBufferPointer<UInt32>, _ body: (Int, Int) -> Void
     ) {
-        let compiled = compiled[rule]
-        guard compiled.anchor > 0, compiled.span > compiled.count else {
-            let start = item - compiled.anchor
+        let shape = rules.shapes[rule]
+        guard shape.anchor > 0, shape.span > shape.count else {
+            let start = item - shape.anchor
             if let last = lastItem(of: rule, at: start, in: records) { body(start, last) }
             return
         }
-        for start in max(0, item - compiled.span + 1)..<max(0, item - compiled.count + 2)
+        for start in max(0, item - shape.span + 1)..<max(0, item - shape.count + 2)
         where lastItem(of: rule, at: start, in: records) == item {
             body(start, item)
         }
@@ -120,7 +85,7 @@ struct RuleIndex: Sendable {
 
     /// The last item of the rule's match that begins at item `start`, or nil when there is none.
     func lastItem(of rule: Int, at start: Int, in records: UnsafeBufferPointer<UInt32>) -> Int? {
-        let rule = compiled[rule]
+        let rule = rules.shapes[rule]
         guard records.indices.contains(start) else { return nil }
         guard rule.triggerReach > 0 else {
             return end(of: rule.start, last: rule.start + rule.count - 1, at: start, in: records)
@@ -136,14 +101,14 @@ struct RuleIndex: Sendable {
     {
         guard item < records.count, fits(element, records[item]) else { return nil }
         if element == last { return item }
-        for skipped in 0...Int(gaps[element + 1]) {
+        for skipped in 0...Int(rules.gaps[element + 1]) {
             if let end = end(of: element + 1, last: last, at: item + 1 + skipped, in: records) { return end }
         }
         return nil
     }
 
     private func fits(_ element: Int, _ record: UInt32) -> Bool {
-        let code = codes[element]
+        let code = rules.codes[element]
         guard code.isClass else { return code == record }
         var range = memberRange(of: code)
         while range.count > 1 {
@@ -152,8 +117,4 @@ struct RuleIndex: Sendable {
         }
         return members[range.lowerBound] == record
     }
-}
-
-extension UInt32 {
-    fileprivate var isClass: Bool { self & PatternElement.classBit != 0 }
 }

@@ -32,21 +32,36 @@ struct RulePostings: Sendable {
     private var slots: [UInt32] = []
     private var slotShift = UInt64(63)
 
-    init(_ postings: [Posting]) {
-        self.postings = postings.sorted { ($0.left, $0.right, $0.rule) < ($1.left, $1.right, $1.rule) }
+    init(_ given: consuming [Posting]) {
+        var postings = given
+        func key(_ posting: Posting) -> UInt64 { UInt64(posting.left) << 32 | UInt64(posting.right) }
+        // Those of pairs of records that come in the order of rules are in order.
+        let isAscending = zip(postings, postings.dropFirst()).allSatisfy { key($0) <= key($1) }
+        if !isAscending { postings.sort { (key($0), $0.rule) < (key($1), $1.rule) } }
         reach = postings.reduce(0) { max($0, $1.right == Self.nothing ? 0 : Int($1.farthest)) }
         hasLoneAnchors = postings.contains { $0.right == Self.nothing }
-        guard !postings.isEmpty else { return }
-        let bits = Int.bitWidth - (postings.count * 2 - 1).leadingZeroBitCount
+        self.postings = postings
+        guard !self.postings.isEmpty else { return }
+        let bits = Int.bitWidth - (self.postings.count * 2 - 1).leadingZeroBitCount
         slotShift = UInt64(64 - max(1, bits))
         slots = [UInt32](repeating: Self.nothing, count: 1 << (64 - slotShift))
         filter = [UInt64](repeating: 0, count: 1 << max(1, bits - 2))
-        for (place, posting) in self.postings.enumerated() { add(posting, UInt32(place)) }
+        var last: UInt64?
+        for (place, posting) in self.postings.enumerated() {
+            // The first of a pair: none that is there has the same.
+            if key(posting) != last { insert(UInt32(place), posting.left, posting.right) }
+            last = key(posting)
+            addToFilter(posting)
+        }
     }
 
-    private mutating func add(_ posting: Posting, _ place: UInt32) {
-        let slot = slot(of: posting.left, posting.right)
-        if slots[slot] == Self.nothing { slots[slot] = place }
+    private mutating func insert(_ place: UInt32, _ left: UInt32, _ right: UInt32) {
+        var slot = Int(Self.hash(left, right, 0) >> slotShift)
+        while slots[slot] != Self.nothing { slot = (slot + 1) & (slots.count - 1) }
+        slots[slot] = place
+    }
+
+    private mutating func addToFilter(_ posting: Posting) {
         guard posting.right != Self.nothing else { return }
         for distance in 1...Int(posting.farthest) {
             let hash = Self.hash(posting.left, posting.right, distance)

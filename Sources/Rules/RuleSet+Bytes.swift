@@ -26,24 +26,30 @@ extension RuleSet {
             writer.append(UInt32(pieceClass.members.count))
             for member in pieceClass.members { writer.append(member) }
         }
-        for rule in rules { Self.append(rule, to: &writer) }
+        for rule in rules.indices { Self.append(rules.row(rule), to: &writer) }
         return writer.bytes
     }
 
-    private static func append(_ rule: Rule, to writer: inout ByteWriter) {
-        let elements = rule.pattern.elements
-        let isSequence = if case .sequence = rule.pattern { true } else { false }
-        writer.append(UInt8(isSequence ? 0 : 1))
-        writer.append(rule.edit.rawValue)
-        writer.append(UInt8(elements.count))
-        writer.append(UInt8(rule.context.isEmpty ? 0 : 1))
-        for element in elements { writer.append(element.code) }
-        switch rule.pattern {
-        case .sequence(_, let gaps): writer.append(contentsOf: gaps)
-        case .trigger(_, near: _, let reach): writer.append(reach)
+    /// How many `canonicalBytes` there are.
+    package var canonicalByteCount: Int {
+        let head = classes.reduce(24) { $0 + 8 + $1.name.utf8.count + 4 * $1.members.count }
+        return rules.shapes.reduce(head + 4 * contextDimensions * rules.contextCount) { sum, shape in
+            sum + 20 + 4 * shape.count + (shape.triggerReach > 0 ? 1 : shape.count - 1)
         }
+    }
+
+    private static func append(_ rule: RuleRow, to writer: inout ByteWriter) {
+        writer.append(rule.kind.rawValue)
+        writer.append(rule.edit.rawValue)
+        writer.append(UInt8(rule.elementCount))
+        writer.append(UInt8(rule.context.isEmpty ? 0 : 1))
+        for place in 0..<rule.elementCount { writer.append(rule.codes[place]) }
+        for place in 0..<rule.gapCount { writer.append(rule.gaps[place]) }
         writer.append(rule.phrase)
-        for number in [rule.worth, rule.coefficient, rule.offset] + rule.context { writer.append(number) }
+        writer.append(rule.worth)
+        writer.append(rule.coefficient)
+        writer.append(rule.offset)
+        for number in rule.context { writer.append(number) }
     }
 
     /// Reads what `canonicalBytes` wrote. Memory grows with the bytes that are there, not with what they announce.
@@ -61,20 +67,26 @@ extension RuleSet {
 }
 
 private struct RuleReader {
+    /// A trigger without a context, or two elements.
+    private static let leastRuleBytes = 29
+
     var reader: ByteReader
 
     init(_ reader: ByteReader) { self.reader = reader }
 
-    mutating func next<T: FixedWidthInteger>(_: T.Type = T.self) throws(RuleError) -> T {
-        guard let value = reader.next(T.self) else {
-            throw .truncated(offset: reader.offset + reader.remaining)
-        }
+    /// - Throws: `truncated` for nil, which is what the reader gives at the end of the bytes.
+    private func there<T>(_ value: T?) throws(RuleError) -> T {
+        guard let value else { throw .truncated(offset: reader.offset + reader.remaining) }
         return value
     }
 
-    mutating func float() throws(RuleError) -> Float { Float(bitPattern: try next()) }
+    mutating func byte() throws(RuleError) -> UInt8 { try there(reader.next()) }
 
-    mutating func count() throws(RuleError) -> Int { Int(try next(UInt32.self)) }
+    mutating func number() throws(RuleError) -> UInt32 { try there(reader.next()) }
+
+    mutating func float() throws(RuleError) -> Float { Float(bitPattern: try number()) }
+
+    mutating func count() throws(RuleError) -> Int { Int(try number()) }
 
     /// `count` values of `size` bytes or more each: refused before anything is reserved when they cannot be there.
     func expect(_ count: Int, of size: Int) throws(RuleError) {
@@ -84,7 +96,7 @@ private struct RuleReader {
     }
 
     mutating func ruleSet(version: UInt32) throws(RuleError) -> RuleSet {
-        let found: UInt32 = try next()
+        let found = try number()
         guard found == version else { throw .unknownVersion(found) }
         let (vocabularyCount, phraseCount, dimensions) = (try count(), try count(), try count())
         let (classCount, ruleCount) = (try count(), try count())
@@ -94,12 +106,13 @@ private struct RuleReader {
         }
         var classes: [PieceClass] = []
         for _ in 0..<classCount { classes.append(try pieceClass()) }
-        var rules: [Rule] = []
-        for _ in 0..<ruleCount { rules.append(try rule(contextDimensions: dimensions)) }
+        var builder = try RuleSetBuilder(
+            vocabularyCount: vocabularyCount, phraseCount: phraseCount, contextDimensions: dimensions, classes: classes,
+            ruleCount: ruleCount)
+        builder.reserve(min(ruleCount, reader.remaining / Self.leastRuleBytes))
+        for _ in 0..<ruleCount { try builder.append(try rule(contextDimensions: dimensions)) }
         guard reader.remaining == 0 else { throw .malformed(offset: reader.offset) }
-        return try RuleSet(
-            vocabularyCount: vocabularyCount, phraseCount: phraseCount, contextDimensions: dimensions,
-            classes: classes, rules: rules)
+        return try builder.finish()
     }
 
     mutating func pieceClass() throws(RuleError) -> PieceClass {
@@ -109,30 +122,22 @@ private struct RuleReader {
         let memberCount = try count()
         try expect(memberCount, of: 4)
         var members: [UInt32] = []
-        for _ in 0..<memberCount { members.append(try next()) }
+        for _ in 0..<memberCount { members.append(try number()) }
         return PieceClass(String(decoding: name, as: UTF8.self), members)
     }
 
-    mutating func rule(contextDimensions: Int) throws(RuleError) -> Rule {
-        let (kind, editCode): (UInt8, UInt8) = (try next(), try next())
-        let (elementCount, contextFlag): (UInt8, UInt8) = (try next(), try next())
-        guard kind <= 1, contextFlag <= 1, let edit = Edit(rawValue: editCode),
-            RuleLimits.elements.contains(Int(elementCount)), kind == 0 || elementCount == 2
+    mutating func rule(contextDimensions: Int) throws(RuleError) -> RuleRow {
+        let (kindCode, editCode) = (try byte(), try byte())
+        let (elementCount, contextFlag) = (try byte(), try byte())
+        guard let kind = RuleRow.Kind(rawValue: kindCode), contextFlag <= 1, let edit = Edit(rawValue: editCode),
+            RuleLimits.elements.contains(Int(elementCount)), kind == .sequence || elementCount == 2
         else { throw .malformed(offset: reader.offset) }
-        var elements: [PatternElement] = []
-        for _ in 0..<elementCount { elements.append(PatternElement(code: try next())) }
-        var pattern: Pattern
-        if kind == 0 {
-            var gaps: [UInt8] = []
-            for _ in 1..<elementCount { gaps.append(try next()) }
-            pattern = .sequence(elements, gaps: gaps)
-        } else {
-            guard case .pieceClass(let near) = elements[1] else { throw .malformed(offset: reader.offset) }
-            pattern = .trigger(elements[0], near: near, reach: try next())
-        }
-        let phrase: UInt32 = try next()
-        var rule = Rule(
-            pattern, edit, phrase: phrase, worth: try float(), coefficient: try float(), offset: try float())
+        var rule = RuleRow(kind, edit, elementCount: Int(elementCount))
+        for place in 0..<rule.elementCount { rule.codes[place] = try number() }
+        guard kind == .sequence || rule.codes[1].isClass else { throw .malformed(offset: reader.offset) }
+        for place in 0..<rule.gapCount { rule.gaps[place] = try byte() }
+        rule.phrase = try number()
+        (rule.worth, rule.coefficient, rule.offset) = (try float(), try float(), try float())
         if contextFlag == 1 {
             guard contextDimensions > 0 else { throw .malformed(offset: reader.offset) }
             for _ in 0..<contextDimensions { rule.context.append(try float()) }

@@ -87,9 +87,8 @@ extension RuleSet {
     package func strength(of rule: Int, context: Span<Float>) -> Float {
         precondition(
             context.count == contextDimensions, "the context feature has another length than the rules'")
-        guard facts[rule].looksAtContext else { return facts[rule].worth }
-        var product: Float = 0
-        for index in 0..<contextDimensions { product += rules[rule].context[index] * context[index] }
-        return rules[rule].worth + rules[rule].coefficient * (product - rules[rule].offset)
+        let facts = facts[rule]
+        guard facts.looksAtContext else { return facts.worth }
+        return facts.worth + rules.coefficient(of: rule) * (rules.product(of: rule, context) - rules.offset(of: rule))
     }
 }

@@ -11,7 +11,7 @@ import Testing
         } holds: { rules in
             let bytes = rules.canonicalBytes
             let read = try RuleSet(canonicalBytes: bytes)
-            return read == rules && read.canonicalBytes == bytes
+            return read == rules && read.canonicalBytes == bytes && rules.canonicalByteCount == bytes.count
         }
         #expect(failure == nil)
     }

@@ -84,6 +84,42 @@ import Testing
         #expect(first.classes.map(\.name) == ["a", "b"])
     }
 
+    /// What orders rules, straight from the definition: kind, elements (classes behind records), gaps or reach, edit, phrase.
+    private func orderingNumbers(_ rule: Rule) -> [UInt32] {
+        func number(_ element: PatternElement) -> UInt32 {
+            switch element {
+            case .record(let id): id
+            case .pieceClass(let index): 1 << 31 + UInt32(index)
+            }
+        }
+        let numbers: [UInt32]
+        switch rule.pattern {
+        case .sequence(let elements, let gaps): numbers = [0] + elements.map(number) + gaps.map { UInt32($0) }
+        case .trigger(let element, near: let near, let reach):
+            numbers = [1, number(element), number(.pieceClass(near)), UInt32(reach)]
+        }
+        return numbers + [UInt32(rule.edit.rawValue), rule.phrase]
+    }
+
+    @Test func `a set holds the rules that it was given, in canonical order, however they come`() {
+        struct Case { var rules: RuleSet, shuffled: [Rule] }
+        let generator = GeneratedRules()
+        let failure = forAll(seed: 47, count: 200, maximumSize: 40) { size, random in
+            let rules = generator.ruleSet(size: size, using: &random)
+            return Case(rules: rules, shuffled: rules.rules.shuffled(using: &random))
+        } holds: { example in
+            let rules = example.rules
+            let again = try RuleSet(
+                vocabularyCount: rules.vocabularyCount, phraseCount: rules.phraseCount,
+                contextDimensions: rules.contextDimensions, classes: rules.classes, rules: example.shuffled)
+            let numbers = again.rules.map(orderingNumbers)
+            return again == rules && again.canonicalBytes == rules.canonicalBytes && Set(again.rules) == Set(example.shuffled)
+                && again.rules.count == example.shuffled.count
+                && zip(numbers, numbers.dropFirst()).allSatisfy { $0.lexicographicallyPrecedes($1) }
+        }
+        #expect(failure == nil)
+    }
+
     /// All matches, straight from the definition: every rule at every item.
     private func allMatches(_ rules: RuleSet, _ ids: [UInt32]) -> Set<RuleMatch> {
         func fits(_ element: PatternElement, _ id: UInt32) -> Bool {
