@@ -17,7 +17,7 @@ package struct RuleSearch {
     /// What a search tells while it runs.
     package enum Event: Sendable {
         case stage(String)
-        case round(SearchRound, of: Int, processorSeconds: Double)
+        case round(SearchRound, of: Int, pace: SearchPace, processorSeconds: Double)
         /// A generation that is in the library now.
         case generation(Digest, name: String, ruleCount: Int, worth: Worth)
     }
@@ -73,6 +73,13 @@ package struct RuleSearch {
             found(&run)
         }
         func used() -> Double { spent + processSeconds() - started }
+        let clock = ContinuousClock.now
+        func mark() -> SearchPace.Mark {
+            SearchPace.Mark(
+                round: run.round, trialCount: run.evaluationCount, seconds: (ContinuousClock.now - clock) / .seconds(1),
+                processorSeconds: used())
+        }
+        let first = mark()
         while run.round < options.rounds, !run.isFinished {
             run.round += 1
             let count = run.champion.ruleCount
@@ -86,7 +93,11 @@ package struct RuleSearch {
             }
             record(&run, isRefitted: isDue)
             if let checkpoint { try run.checkpoint(processorSeconds: used()).write(to: checkpoint, identity: identity) }
-            if let round = run.history.last { observe(.round(round, of: options.rounds, processorSeconds: used())) }
+            if let round = run.history.last {
+                let pace = SearchPace(
+                    from: first, to: mark(), roundCount: options.rounds, processorLimit: options.processorSeconds)
+                observe(.round(round, of: options.rounds, pace: pace, processorSeconds: used()))
+            }
             if options.processorSeconds > 0, used() >= Double(options.processorSeconds) { break }
         }
         return try finish(run, begin: begin, processorSeconds: used(), reports: reports, library: &library, now)

@@ -171,11 +171,12 @@ struct EvolveCommand: ParsableCommand {
     static func show(_ event: RuleSearch.Event) {
         switch event {
         case .stage(let text): Terminal.printNote(text)
-        case .round(let round, let count, let seconds):
+        case .round(let round, let count, let pace, let seconds):
             Terminal.printNote(
                 "round \(round.number) of \(count): \(fixed(Float(round.championCosine), 5, 0)) with \(round.ruleCount) rules, "
-                    + "\(fixed(Float(round.editsPerText), 2, 0)) edits a text, archive \(round.archiveCount), \(round.evaluationCount) trials, "
-                    + "\(fixed(Float(seconds), 1, 0)) s\(round.isRefitted ? ", refitted" : "")")
+                    + "\(fixed(Float(round.editsPerText), 2, 0)) edits a text, archive \(round.archiveCount) cells, "
+                    + "\(round.evaluationCount) trials, \(Int(pace.trialsPerSecond))/s, \(fixed(Float(seconds), 1, 0)) s of processors, "
+                    + "\(ProgressBar.clock(pace.secondsLeft)) left\(round.isRefitted ? ", refitted" : "")")
         case .generation(let digest, let name, let ruleCount, let worth):
             let score = { (name: String) in worth.scores[name].map { fixed(Float($0), 5, 0) } ?? "-" }
             Terminal.printNote(

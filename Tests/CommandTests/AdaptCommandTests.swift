@@ -1,7 +1,6 @@
 import Bytes
 import Foundation
 import Models
-import SAEEngine
 import TestSupport
 import Testing
 
@@ -14,27 +13,12 @@ import Testing
     private let (otherTexts, otherVectors): (String, String)
 
     init() throws {
-        let folder = try TemporaryFolder()
-        self.folder = folder
+        folder = try TemporaryFolder()
         model = folder.path("tiny.sae")
-        let contents = try TinyModel.contentsWithPlainRules()
-        try contents.write(to: model)
-        let engine = try Engine(contentsOf: model)
-        func write(_ name: String, _ count: Int, seed: UInt64) throws -> (String, String) {
-            let lines = GeneratedText.sentences(count, seed: seed)
-            let paths = (folder.path(name), folder.path(name + ".npy"))
-            try (lines.joined(separator: "\n") + "\n").write(toFile: paths.0, atomically: true, encoding: .utf8)
-            var rows = engine.embed(TextBatch(lines), threads: 2).vectors
-            for (row, line) in lines.enumerated() where line.contains("river") {
-                for d in 0..<256 { rows[row * 256 + d] += d % 2 == 0 ? 0.1 : -0.1 }
-            }
-            var file = try NumpyWriter(paths.1, rowCount: lines.count, columnCount: 256)
-            try file.append(rows)
-            try file.finish()
-            return paths
-        }
-        (texts, vectors) = try write("texts", 1_500, seed: 31)
-        (otherTexts, otherVectors) = try write("others", 1_000, seed: 32)
+        try TinyModel.contentsWithPlainRules().write(to: model)
+        let domain = try RiverTeacher(folder.path("texts"), count: 1_500, seed: 31, model: model)
+        let others = try RiverTeacher(folder.path("others"), count: 1_000, seed: 32, model: model)
+        (texts, vectors, otherTexts, otherVectors) = (domain.texts, domain.vectors, others.texts, others.vectors)
     }
 
     private var options: [String] {
