@@ -38,7 +38,7 @@ measure() {
     shift
     local model=$folder/$name.sae
     "$sae" model info "$model" >/dev/null 2>&1 || "$sae" fit "$teacher/texts.txt.gz" "$teacher/vectors.npy" --scales "$teacher/scales.npy" \
-        --also "$cache/perturbed.txt" "$cache/perturbed.npy" --contrasts "$cache/held.txt" "$cache/held.npy" \
+        --also "$cache/perturbed.txt" "$cache/perturbed.npy" --contrasts "$cache/held-copies.txt" "$cache/held-copies.npy" \
         --basis "$teacher/basis.npy" --pieces "$cache/pieces.model" --start "$cache/pieces.npy" \
         --epochs 3 --output "$model" "$@"
     python3 - "$sae" "$model" "$name" "$dev" "$texts" <<'PYTHON' | tee -a "$folder/rows"

@@ -96,7 +96,12 @@ perturb() {
 capture "$pieces.txt" "$pieces.npy"
 perturb perturbed "$teacher/texts.txt.gz" --count 400000
 perturb spoken1 "$teacher/texts.txt.gz" --count 120000 --spoken
-perturb held "$teacher/texts.txt.gz" --count 8000 --of-held-out
+# The fit holds lines out of its first pair only: copies of other lines would be copies of fitted ones.
+if [ ! -s "$cache/first.txt" ]; then
+    gzip -dc "$teacher/texts.txt.gz" | sed -n "1,${captured_lines}p" >"$cache/first.txt.partial"
+    mv "$cache/first.txt.partial" "$cache/first.txt"
+fi
+perturb held-copies "$cache/first.txt" --count 8000 --of-held-out
 written=()
 names=(spoken1)
 if [ -z "$quick" ]; then
@@ -119,7 +124,7 @@ first=("$teacher/texts.txt.gz" "$teacher/vectors.npy" --scales "$teacher/scales.
 fit() {
     local name=$1
     shift
-    "$sae" fit "${first[@]}" --contrasts "$cache/held.txt" "$cache/held.npy" \
+    "$sae" fit "${first[@]}" --contrasts "$cache/held-copies.txt" "$cache/held-copies.npy" \
         --pieces "$pieces.model" --start "$pieces.npy" --checkpoint "$cache/$name$suffix.state" --resume "${shape[@]}" "$@"
     rm -f "$cache/$name$suffix.state"
 }

@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# Installs what is missing, builds everything with warnings as errors, and runs every check and test.
+# Installs what is missing, builds everything with warnings as errors, and runs every check and test that is done in minutes.
+# Scripts of their own: fuzz.sh, sanitize.sh, chaos.sh, chaos-jobs.sh, soak.sh, test-package.sh, test-systemd.sh, test-spark.sh.
 #
 # Usage: scripts/test.sh
 #

@@ -21,11 +21,13 @@ extension Annealer {
                     continue
                 }
             }
-            guard workspace.claims.count < options.limits.maximumMatches else { break }
+            guard workspace.claims.count < options.limits.maximumMatches else {
+                workspace.leftOutMatches = true
+                continue
+            }
             let strength = strength(of: match.rule, context, &workspace)
             workspace.claims.append(AnnealingWorkspace.Claim(match: match, strength: strength))
         }
-        if workspace.claims.count == options.limits.maximumMatches { workspace.leftOutMatches = true }
     }
 
     private func strength(
@@ -60,6 +62,7 @@ extension Annealer {
                 workspace.resting += 1
                 continue
             }
+            if options.inhibition > 0 { workspace.fuel -= 1 + workspace.fired.count / 16 }
             var priority = Float(gain.value) - inhibition(of: claim.match.rule, workspace)
             if workspace.temperature > 0 { priority += workspace.temperature * noise(claim.match, workspace) }
             let place = (claim.match.first, claim.match.last, claim.match.rule)

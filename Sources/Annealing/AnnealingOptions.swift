@@ -94,6 +94,7 @@ package struct AnnealingOutcome: Sendable, Equatable {
     package var stop: StopReason
     /// Σ (λ − bid) of the edits that stand; 0 for a program as it was loaded.
     package var energy: Energy
+    /// Sweeps that were finished: 0 where the first one was all, as a greedy one is.
     package var sweeps: Int
     package var matches: Int
     package var commits: Int

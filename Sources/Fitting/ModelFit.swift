@@ -84,12 +84,13 @@ package struct ModelFit {
         let pieceBytes = try pieceModel(Array(lines.prefix(inputs.pairs.count)))
         let pieces = try open(pieceBytes)
         let basis = try basis(arrays, lines[0])
-        let phrases = try phrases(pieces)
+        let phraseText = try phraseText()
+        let phrases = try phrases(phraseText, pieces)
         let texts = try trainingTexts(lines, arrays, pieces, phrases, basis)
         guard !texts.heldOut.isEmpty, texts.fitted.count >= options.batchCount else {
             throw .nothingToFit(texts: texts.fitted.count, heldOut: texts.heldOut.count)
         }
-        let origin = provenance(lines, arrays, pieceBytes, texts, basis, try startArray())
+        let origin = provenance(lines, arrays, pieceBytes, texts, basis, try startArray(), phraseText)
         let start =
             if let parent = inputs.parent { ModelParameters(parent.tables) } else {
                 ModelParameters(
@@ -293,7 +294,14 @@ extension ModelFit {
         return texts
     }
 
-    private func phrases(_ pieces: PieceModel) throws(FittingError) -> RuleSet {
+    /// The discrete rules as they were written; empty without any.
+    private func phraseText() throws(FittingError) -> [UInt8] {
+        guard inputs.parent == nil, let path = inputs.phrases else { return [] }
+        let file = try reading { () throws(FileError) in try MappedFile(path) }
+        return withExtendedLifetime(file) { Array(file.bytes) }
+    }
+
+    private func phrases(_ text: [UInt8], _ pieces: PieceModel) throws(FittingError) -> RuleSet {
         if let rules = inputs.parent?.phrases {
             guard rules.contextDimensions == 0 else {
                 throw .options("the rules of the model to go on from look at the context, for which a fit has none")
@@ -301,14 +309,9 @@ extension ModelFit {
             return rules
         }
         let path = inputs.phrases ?? ""
-        var bytes: [UInt8] = []
-        if !path.isEmpty {
-            let file = try reading { () throws(FileError) in try MappedFile(path) }
-            bytes = withExtendedLifetime(file) { Array(file.bytes) }
-        }
         let names = PieceNames((0..<UInt32(pieces.vocabularyCount)).map { pieces.piece($0) })
         let rules: RuleSet
-        do throws(RuleError) { rules = try RuleSyntax.parse(bytes, ofFile: path, names: names) } catch { throw .rules(error) }
+        do throws(RuleError) { rules = try RuleSyntax.parse(text, ofFile: path, names: names) } catch { throw .rules(error) }
         guard rules.contextDimensions == 0 else {
             throw .options("\(path): a fit has no context for the bids of its rules")
         }
@@ -364,7 +367,7 @@ extension ModelFit {
 
     private func provenance(
         _ lines: [TextLines], _ arrays: [NumpyArray], _ pieces: [UInt8], _ texts: TrainingTexts, _ basis: Matrix?,
-        _ start: NumpyArray?
+        _ start: NumpyArray?, _ phraseText: [UInt8]
     ) -> [(key: String, value: String)] {
         var origin: [(key: String, value: String)] = []
         for (number, pair) in inputs.pairs.enumerated() {
@@ -392,8 +395,8 @@ extension ModelFit {
         }
         origin.append(("texts-fitted", "\(texts.fitted.count)"))
         origin.append(("texts-held-out", "\(texts.heldOut.count)"))
-        if inputs.parent == nil, let path = inputs.phrases, let file = try? MappedFile(path) {
-            origin.append(("phrases-sha256", hexadecimal(SHA256.digest(of: file.bytes))))
+        if inputs.parent == nil, inputs.phrases != nil {
+            origin.append(("phrases-sha256", hexadecimal(phraseText.withUnsafeBytes { SHA256.digest(of: $0) })))
         }
         origin.append(("options", options.summary))
         return origin

@@ -18,6 +18,7 @@ package struct OptimumRates: Sendable {
     /// Σ of the energies, and of the least ones.
     package var energy = 0.0
     package var leastEnergy = 0.0
+    /// Of the matching texts that are not left out.
     package var sweeps = 0
     package var nanoseconds: UInt64 = 0
 

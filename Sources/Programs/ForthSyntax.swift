@@ -34,6 +34,7 @@ package enum ForthSyntax {
     ) throws(ForthSyntaxError) -> (program: [Instruction], positions: [TextPosition]) {
         var rest = tokens(text)[...]
         var definitions: [String: [Instruction]] = [:]
+        var definedWords = 0
         var (program, positions): ([Instruction], [TextPosition]) = ([], [])
         while let (token, position) = rest.first {
             var words: [Instruction]
@@ -52,6 +53,8 @@ package enum ForthSyntax {
                     try checkLength(words.count, at: position)
                 }
                 rest.removeFirst()
+                definedWords += words.count
+                try checkLength(definedWords, at: position)
                 definitions[name] = words
                 continue
             }
@@ -63,7 +66,7 @@ package enum ForthSyntax {
         return (program, positions)
     }
 
-    /// Words of a program, definitions expanded.
+    /// Words of a program, definitions expanded, and of all definitions together.
     package static let maximumWords = 1 << 20
 
     private static let endOfText = "the end of the text"

@@ -23,8 +23,10 @@ extension Engine {
             }
             used = UnsafeBufferPointer(rebasing: text[..<characterBorder(in: text, atMost: limits.maximumTextBytes)])
         }
+        // One that will be refused is never encoded: cut ahead, it would wait for another text at its place.
+        let announced = next.flatMap { $0.count <= limits.maximumTextBytes ? $0 : nil }
         let wasCut = workspace.tokenizer.encode(
-            used, next: next, maximumPieces: limits.maximumPieces, into: &workspace.pieces)
+            used, next: announced, maximumPieces: limits.maximumPieces, into: &workspace.pieces)
         guard !wasCut || limits.truncates else {
             return RowOutcome(status: .tooManyPieces, pieceCount: 0, isTruncated: false)
         }

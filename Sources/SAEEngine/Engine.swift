@@ -81,6 +81,11 @@ public struct Engine: Sendable {
         workspace.slice.numerics.map { generation(of: $0) } ?? generation
     }
 
+    /// The numerics of the last batch of a workspace.
+    func numerics(of workspace: borrowing Workspace) -> String {
+        workspace.slice.numerics.map { Self.numerics($0, sweepCount) } ?? numerics
+    }
+
     /// Why the scorer that was asked for is not at work; nil where it is.
     package var scorerOpeningFailure: String? { scorer.openingFailure?.description }
 

@@ -71,7 +71,7 @@ package struct Tokenizer: ~Copyable {
         }
     }
 
-    /// Words found in the cache, and words that the library segmented, since the start.
+    /// Words found in the cache, and words that the trie or the library segmented, since the start.
     package var cacheCounts: (hits: UInt64, misses: UInt64) {
         var hits: UInt64 = 0
         var misses: UInt64 = 0

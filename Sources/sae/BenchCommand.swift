@@ -110,7 +110,9 @@ struct BenchCommand: AsyncParsableCommand {
         return (0..<5).map { _ in
             let cold = clock.measure { engine.bench(texts, loops: 1, temperature: temperature, threads: threads) }
             let all = clock.measure { engine.bench(texts, loops: loops + 1, temperature: temperature, threads: threads) }
-            return Double(texts.count * loops) / max((all - cold).seconds, 1e-9)
+            // A machine that stops in between may make the one seem longer than all: then all of it counts.
+            let net = all > cold ? all - cold : all
+            return Double(texts.count * loops) / net.seconds
         }.sorted()
     }
 

@@ -74,9 +74,10 @@ struct EmbedCommand: AsyncParsableCommand {
     func run() async throws {
         let embedder = try await makeEmbedder()
         let lines = try readLines()
-        var sink = try EmbeddingSink(format: chosenFormat, path: output)
+        var sink = try EmbeddingSink(
+            format: chosenFormat, path: output, rowCount: skipInvalid ? nil : lines.count)
         var (skipped, dimensions): ([Int], Int) = ([], 0)
-        // Blocks bound the memory of everything but the texts themselves.
+        // Blocks bound the memory of everything but the texts themselves, and of the vectors of an array file with --skip-invalid.
         for first in stride(from: 0, to: lines.count, by: blockCount) {
             let range = first..<min(first + blockCount, lines.count)
             let block = try await embedder.embed(lines, range)

@@ -17,12 +17,16 @@ struct EmbeddingSink: ~Copyable {
     private let path: String?
     private var file: AtomicFileWriter?
     private var buffer: [UInt8] = []
-    /// The number of rows stands at the front of an .npy file, so its rows are kept until the end.
+    /// The number of rows stands at the front of an .npy file: where it is not known, the rows are kept until the end.
+    private let rowCount: Int?
     private var rows: [Float] = []
+    private var array: NumpyWriter?
 
-    init(format: EmbeddingFormat, path: String?) throws(FileError) {
+    /// `rowCount`: how many vectors will come, if that is known.
+    init(format: EmbeddingFormat, path: String?, rowCount: Int?) throws(FileError) {
         self.format = format
         self.path = path
+        self.rowCount = rowCount
         if let path, format != .npy { file = try AtomicFileWriter(path) }
     }
 
@@ -31,8 +35,9 @@ struct EmbeddingSink: ~Copyable {
     {
         switch format {
         case .npy:
-            rows += vector
-            return
+            guard let path, let rowCount else { return rows += vector }
+            if array == nil { array = try NumpyWriter(path, rowCount: rowCount, columnCount: vector.count) }
+            return try array?.append(vector)
         case .text:
             appendNumbers(vector, separator: UInt8(ascii: " "))
         case .jsonl:
@@ -48,6 +53,7 @@ struct EmbeddingSink: ~Copyable {
 
     /// `columnCount`: the length of the vectors, also where there is none.
     mutating func finish(columnCount: Int) throws(FileError) {
+        if array != nil { return try array?.finish() }
         if format == .npy, let path {
             var writer = try NumpyWriter(path, rowCount: rows.count / columnCount, columnCount: columnCount)
             try writer.append(rows)

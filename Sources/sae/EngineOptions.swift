@@ -13,16 +13,16 @@ struct EngineOptions: ParsableArguments {
     var model: String?
 
     @Option(
-        help: ArgumentHelp("How often the gates are computed, 1 to 16: again from the weighted sum.", valueName: "count"),
+        help: ArgumentHelp("How often the gates are computed, 1 to 16: again from the weighted sum (default: 1).", valueName: "count"),
         transform: sweepCount)
-    var sweeps = 1
+    var sweeps: Int?
 
     @Option(
-        help: ArgumentHelp("What scores the context rules: int8, reference, blas, opencl or auto. See sae devices.", valueName: "name"))
-    var scorer = ScorerChoice.int8
+        help: ArgumentHelp("What scores the context rules: int8, reference, blas, opencl or auto (default: int8). See sae devices.", valueName: "name"))
+    var scorer: ScorerChoice?
 
-    @Option(help: ArgumentHelp("OpenCL device: its number, a part of its name, or auto.", valueName: "device"))
-    var device = "auto"
+    @Option(help: ArgumentHelp("OpenCL device: its number, a part of its name, or auto (default: auto).", valueName: "device"))
+    var device: String?
 
     @Option(help: ArgumentHelp("Take the rules of a generation in this rule library instead of the model's own.", valueName: "folder"))
     var library: String?
@@ -35,18 +35,18 @@ struct EngineOptions: ParsableArguments {
     }
 
     /// Whether nothing was asked for, so that a daemon may compute instead.
-    var areDefaults: Bool { model == nil && library == nil && sweeps == 1 && scorer == .int8 && device == "auto" }
+    var areDefaults: Bool { model == nil && library == nil && sweeps == nil && scorer == nil && device == nil }
 
     /// The engine; a note says so when the scorer that was asked for is not at work.
     func open() throws -> Engine {
         let environment = ProcessInfo.processInfo.environment
         let settings = ScorerSettings(
-            choice: scorer, device: device, cacheDirectory: KernelCacheDirectory(environment: environment),
+            choice: scorer ?? .int8, device: device ?? "auto", cacheDirectory: KernelCacheDirectory(environment: environment),
             probe: DeviceProbe.ofThisProgram(environment: environment))
         let path = try model ?? ResourceLocator.model()
         let engine =
-            if let library { Engine(model: try rules(in: library, on: path), scorer: settings, sweepCount: sweeps) } else {
-                try Engine(contentsOf: path, scorer: settings, sweepCount: sweeps)
+            if let library { Engine(model: try rules(in: library, on: path), scorer: settings, sweepCount: sweeps ?? 1) } else {
+                try Engine(contentsOf: path, scorer: settings, sweepCount: sweeps ?? 1)
             }
         if let failure = engine.scorerOpeningFailure {
             Terminal.printNote("\(failure); the CPU scores instead, with \(engine.numerics)")

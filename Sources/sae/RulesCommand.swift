@@ -154,6 +154,7 @@ struct OptimumCommand: ParsableCommand {
                 #"{"schedule":"\#(schedule)","texts":\#(rates.texts),"matching":\#(rates.matching),"#
                     + #""contested":\#(rates.contested),"unfinished":\#(rates.unfinished),"reached":\#(rates.reached),"#
                     + #""energy":\#(rates.energy),"least_energy":\#(rates.leastEnergy),"#
+                    + #""sweeps_per_matching_text":\#(Double(rates.sweeps) / Double(max(1, rates.matching - rates.unfinished))),"#
                     + #""microseconds_per_text":\#(Double(rates.nanoseconds) / 1000 / Double(max(1, rates.texts)))}"#)
         }
     }

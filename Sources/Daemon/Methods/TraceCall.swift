@@ -10,7 +10,7 @@ final class TraceCall: Request, @unchecked Sendable {
     /// What the answer took beyond what was reserved.
     private let extended = Mutex(0)
 
-    /// A trace costs about as much as so many texts (service section 3).
+    /// A trace costs about as much as so many texts of its length (service section 3), or more, if it is long.
     private static let weight = 64
 
     init(
@@ -27,7 +27,7 @@ final class TraceCall: Request, @unchecked Sendable {
     deinit { connection.service.admission.account(-extended.withLock { $0 }) }
 
     override var queuedTexts: Int { Self.weight }
-    override var queuedPieces: Int { max(estimatedPieceCount, Self.weight) }
+    override var queuedPieces: Int { Self.weight * max(estimatedPieceCount, 1) }
 
     override func compute(_ range: Range<Int>, at desk: Desk) {
         let result: Result<[UInt8], Failure>

@@ -45,7 +45,7 @@ extension Engine {
                 share: shares.couplings[index])
         }
         return Trace(
-            modelName: modelName, generation: generation, numerics: numerics, text: text,
+            modelName: modelName, generation: generation(of: workspace), numerics: numerics(of: workspace), text: text,
             degrees: temperature == .infinite ? nil : temperature.degrees ?? model.tables.temperature,
             pieces: pieces,
             annealing: temperature == .infinite ? nil : tracedAnnealing(pieces.map(\.id), isExact: isExact), items: items, couplings: couplings,
