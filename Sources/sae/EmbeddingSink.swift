@@ -35,9 +35,13 @@ struct EmbeddingSink: ~Copyable {
     {
         switch format {
         case .npy:
-            guard let path, let rowCount else { return rows += vector }
+            guard let path, let rowCount else {
+                rows += vector
+                return
+            }
             if array == nil { array = try NumpyWriter(path, rowCount: rowCount, columnCount: vector.count) }
-            return try array?.append(vector)
+            try array?.append(vector)
+            return
         case .text:
             appendNumbers(vector, separator: UInt8(ascii: " "))
         case .jsonl:
@@ -53,7 +57,10 @@ struct EmbeddingSink: ~Copyable {
 
     /// `columnCount`: the length of the vectors, also where there is none.
     mutating func finish(columnCount: Int) throws(FileError) {
-        if array != nil { return try array?.finish() }
+        if array != nil {
+            try array?.finish()
+            return
+        }
         if format == .npy, let path {
             var writer = try NumpyWriter(path, rowCount: rows.count / columnCount, columnCount: columnCount)
             try writer.append(rows)
