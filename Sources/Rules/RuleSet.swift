@@ -13,8 +13,8 @@ package struct RuleSet: Sendable {
     /// Ascending by pattern, edit and phrase.
     package let rules: RuleTable
     let index: RuleIndex
-    /// What annealing asks of a rule, rule after rule.
-    package var facts: [Facts] { rules.facts }
+    /// What annealing asks of a rule, rule after rule: the column of `rules`, held here because another module reads it in its hot path.
+    package let facts: [Facts]
 
     package struct Facts: Sendable, Equatable {
         package var worth: Float
@@ -31,7 +31,7 @@ package struct RuleSet: Sendable {
     package func phrase(of rule: Int) -> Int { Int(facts[rule].record) - vocabularyCount }
 
     package var recordCount: Int { vocabularyCount + phraseCount }
-    package var isEmpty: Bool { rules.isEmpty }
+    package let isEmpty: Bool
 
     /// The most items that lie between the first and the last item that a match depends on.
     package var reach: Int { index.reach }
@@ -63,6 +63,8 @@ package struct RuleSet: Sendable {
         self.contextDimensions = contextDimensions
         self.classes = classes
         self.rules = rules
+        facts = rules.facts
+        isEmpty = rules.isEmpty
         index = try RuleIndex(rules, classes: classes)
         onlyAddsWorths = rules.facts.allSatisfy { $0.edit == .add && !$0.looksAtContext && abs($0.worth) <= 0.5 }
     }
