@@ -7,7 +7,7 @@
 # Usage: scripts/fit-default-model.sh [--size small|default|large] [--quick] [--output FILE] [-- OPTIONS OF SAE FIT]
 #   --size SIZE     small: 8,000 pieces, 256 context rules, no discrete rules, at most 4 MB; default: 32,000 pieces, 1,024
 #                   context rules, discrete rules, 16 MB; large: 64,000 pieces, 2,048 context rules, wider records, 35 MB.
-#                   Small and large were not fitted yet: their sizes are computed, their quality is unknown
+#                   docs/quality.md has the small one's figures. The large one was not fitted yet: its size is computed
 #   --quick         a quarter of the texts (0.95 of 3.88 million), for a model in an hour, not a night: less good
 #   --output FILE   where the model goes (default: deploy/models/SIZE.sae)
 #   after --        given to sae fit as they are, such as --rules 0

@@ -164,7 +164,8 @@ extension Client {
         progress: (UInt64) -> Void = { _ in }
     ) async throws -> Job {
         let made = try await createJob(specification)
-        guard made.state == .uploading else { return made }
+        // The key's job of an earlier call: asked to start once more, the daemon tells whether its input is this one.
+        guard made.state == .uploading else { return try await startJob(made.id, inputBytes: inputBytes, sha256: sha256) }
         try await persisting {
             var offset = try await job(made.id).inputBytes
             while offset < inputBytes {

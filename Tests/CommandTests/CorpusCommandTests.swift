@@ -75,11 +75,14 @@ import Testing
             $SAE corpus submit $F/texts --wait 30 --watch --key k >$F/id || exit 1
             id=$(cat $F/id)
             [ "$($SAE corpus submit $F/texts --key k 2>/dev/null)" = "$id" ] || exit 2
+            echo other >$F/other
+            $SAE corpus submit $F/other --key k --watch --output $F/wrong.npy 2>$F/another && exit 12
+            [ ! -e $F/wrong.npy ] || exit 13
             $SAE corpus watch $id >$F/watched || exit 3
             $SAE corpus list >$F/listed || exit 4
             $SAE corpus fetch $id --output $F/v.npy || exit 5
             $SAE corpus embed $F/texts --output $F/remote.npy || exit 6
-            $SAE corpus delete $id || exit 7
+            $SAE corpus delete nosuch $id 2>$F/deleted && exit 7
             $SAE corpus fetch $id --output $F/w.npy 2>$F/gone; [ $? = 65 ] || exit 8
             $SAE corpus submit $F/texts --key slow >$F/id || exit 9
             $SAE corpus cancel $(cat $F/id) || exit 10
@@ -92,9 +95,26 @@ import Testing
         #expect(id.utf8.count == 27)
         #expect(String(decoding: try bytes("listed"), as: UTF8.self).contains("\tdone\t700 rows\t100 %\t"))
         #expect(String(decoding: try bytes("watched"), as: UTF8.self).contains("vectors.npy\t\(128 + 700 * 1_024)"))
+        #expect(String(decoding: try bytes("another"), as: UTF8.self).contains("the job of this key has another input"))
+        #expect(String(decoding: try bytes("deleted"), as: UTF8.self).contains("nosuch: "))
         #expect(String(decoding: try bytes("gone"), as: UTF8.self).contains("there is no such job"))
         #expect(Array(try bytes("v.npy")[128...]) == (try expected()))
         #expect(try bytes("remote.npy") == bytes("v.npy"))
+    }
+
+    @Test func `what is no plain file of texts is refused, and so is an output that is no file`() throws {
+        let script = """
+            mkfifo $F/pipe; gzip -c $F/texts >$F/texts.gz
+            $SAE corpus embed $F/pipe --model $M --output $F/v.npy <>$F/pipe 2>$F/e1; [ $? = 65 ] || exit 1
+            $SAE corpus embed $F/texts.gz --model $M --output $F/v.npy 2>$F/e2; [ $? = 65 ] || exit 2
+            $SAE corpus embed $F/texts --model $M --output $F/pipe 2>$F/e3; [ $? = 64 ] || exit 3
+            $SAE corpus submit "" --connect unix:$F/s 2>$F/e4; [ $? = 64 ] || exit 4
+            """
+        let run = try Command(shell: script, environment: ["F": folder.root, "M": model])
+        #expect(run.status == 0, "\(run.errors)")
+        for (name, reason) in [
+            ("e1", "not a regular file"), ("e2", "decompress it first"), ("e3", "not a regular file"), ("e4", "is empty"),
+        ] { #expect(String(decoding: try bytes(name), as: UTF8.self).contains(reason), "\(name)") }
     }
 
     @Test func `a command that needs a daemon says so`() throws {

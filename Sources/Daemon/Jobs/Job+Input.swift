@@ -70,7 +70,7 @@ extension Job {
         let expected = hexadecimal(digest)
         if record.phase != .uploading, !record.inputDigest.isEmpty {
             // Asked once more.
-            guard record.inputDigest == expected else { throw Failure(.failedPrecondition, "the job has another input") }
+            guard record.inputDigest == expected else { throw Failure(.failedPrecondition, "the job of this key has another input") }
             return
         }
         guard record.phase == .uploading else { throw Failure(.failedPrecondition, "the job is \(record.phase.label)") }

@@ -34,7 +34,7 @@ enum JobInput {
             let number = sae_open_beneath(root, path)
             if number >= 0 { return FileDescriptor(adopting: number, path: path) }
         }
-        throw Failure(.permissionDenied, "the path is no regular file below one of the directories of jobs.input_roots")
+        throw Failure(.permissionDenied, "the path is no regular file below one of the directories of jobs.input_roots: it is relative to one of them, without .. and links")
     }
 
     static func identity(of file: borrowing FileDescriptor) throws(Failure) -> Identity {

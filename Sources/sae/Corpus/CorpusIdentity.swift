@@ -56,11 +56,31 @@ extension FileDescriptor {
         guard status.st_mode & S_IFMT == S_IFREG else {
             throw .format(path: path, reason: "not a regular file: a run that may be resumed cannot read it")
         }
+        guard try bytes(at: 0, count: 2) != [0x1f, 0x8b] else {
+            throw .format(path: path, reason: "compressed by gzip: decompress it first")
+        }
         return (Int(status.st_size), status.st_mtim.tv_sec * 1_000_000_000 + status.st_mtim.tv_nsec)
     }
+
+    /// Bytes of a corpus that is to be read more than once.
+    func corpusSize() throws(FileError) -> Int { try identity().bytes }
 
     func isStill(_ identity: CorpusIdentity) throws(FileError) -> Bool {
         let now = try self.identity()
         return now.bytes == identity.inputBytes && now.modified == identity.inputModified
+    }
+}
+
+extension CorpusPaths {
+    /// What a run ends with takes the name of its output, so nothing but a file may have that name.
+    static func checkOutput(_ path: String) throws {
+        var status = stat()
+        if stat(path, &status) == 0, status.st_mode & S_IFMT != S_IFREG {
+            throw CommandError.usage("--output \(path) is there and not a regular file: give the name of a file")
+        }
+        let folder = (path as NSString).deletingLastPathComponent
+        guard access(folder.isEmpty ? "." : folder, W_OK) == 0 else {
+            throw FileError.system(operation: "write to the folder of", path: path, errno: errno)
+        }
     }
 }

@@ -51,6 +51,7 @@ struct EmbedCorpusCommand: AsyncParsableCommand {
         let plan = try options.plan(modelDimensions: embedder.dimensions)
         let file = try FileDescriptor(input, flags: O_RDONLY)
         let identity = try CorpusIdentity(of: file, plan, generation: embedder.generation)
+        try CorpusPaths.checkOutput(output)
         let paths = CorpusPaths(output: output)
         try identity.claim(output, paths, restarts: restart)
         let rows = try await embed(file, identity, plan, paths, by: embedder)

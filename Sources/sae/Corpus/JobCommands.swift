@@ -1,4 +1,5 @@
 import ArgumentParser
+import Corpora
 import SAEClient
 
 /// `sae corpus watch`.
@@ -32,6 +33,18 @@ struct ListCorpusCommand: AsyncParsableCommand {
     }
 }
 
+/// Does `action` to each job. Where several are named, a failure is told with its job, and the others are done all the same.
+private func each(_ jobs: [String], _ action: (String) async throws -> Void) async throws {
+    var failure: (any Error)?
+    for job in jobs {
+        do { try await action(job) } catch {
+            failure = error
+            if jobs.count > 1 { Terminal.printNote("\(job): \(error)") }
+        }
+    }
+    if let failure { throw failure }
+}
+
 /// `sae corpus cancel`.
 struct CancelCorpusCommand: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
@@ -44,7 +57,7 @@ struct CancelCorpusCommand: AsyncParsableCommand {
 
     func run() async throws {
         let client = try await daemon.client()
-        for id in jobs { _ = try await client.cancelJob(id) }
+        try await each(jobs) { _ = try await client.cancelJob($0) }
     }
 }
 
@@ -64,6 +77,7 @@ struct FetchCorpusCommand: AsyncParsableCommand {
     @OptionGroup var daemon: RequiredDaemon
 
     func run() async throws {
+        try CorpusPaths.checkOutput(output)
         let client = try await daemon.client()
         let job = try await client.job(job)
         guard job.state == .done else {
@@ -84,6 +98,6 @@ struct DeleteCorpusCommand: AsyncParsableCommand {
 
     func run() async throws {
         let client = try await daemon.client()
-        for id in jobs { try await client.deleteJob(id) }
+        try await each(jobs) { try await client.deleteJob($0) }
     }
 }

@@ -25,10 +25,10 @@ struct SubmitCorpusCommand: AsyncParsableCommand {
     @OptionGroup var options: CorpusOptions
     @OptionGroup var daemon: RequiredDaemon
 
-    @Option(help: "A name of your choice, at most 64 bytes: the same key and options give the same job.")
+    @Option(help: "A name of your choice, at most 64 bytes: the same key, options and file give the same job; another file is refused.")
     var key = ""
 
-    @Flag(help: "The file is not uploaded, but on the daemon's machine, below a directory of its setting jobs.input_roots.")
+    @Flag(help: "The file is not uploaded, but on the daemon's machine, and this is its path relative to a directory of its setting jobs.input_roots.")
     var remote = false
 
     @Flag(help: "Show the job's progress until it ends.")
@@ -43,7 +43,12 @@ struct SubmitCorpusCommand: AsyncParsableCommand {
         return specification
     }
 
+    func validate() throws {
+        guard !input.isEmpty else { throw ValidationError("the name of the file is empty") }
+    }
+
     func run() async throws {
+        try output.map(CorpusPaths.checkOutput)
         let client = try await daemon.client()
         let job = try await remote ? client.createJob(specification) : upload(to: client)
         print(job.id)
@@ -55,7 +60,7 @@ struct SubmitCorpusCommand: AsyncParsableCommand {
 
     private func upload(to client: Client) async throws -> Job {
         let file = try FileDescriptor(input, flags: O_RDONLY)
-        let size = try file.size
+        let size = try file.corpusSize()
         let digest = try file.sha256(ofFirst: size)
         var bar = ProgressBar(title: "upload", total: size, unit: "bytes")
         let job = try await client.submitJob(specification, inputBytes: UInt64(size), sha256: digest) { offset in

@@ -162,11 +162,11 @@ class JobCalls:
 
     async def submit_job(self, source: bytes | str | os.PathLike[str], spec: JobSpec = JobSpec()) -> Job:
         """Makes a job of a file, or of bytes, and starts it. Lost connections are made again; with a key the whole may be
-        repeated, also by another process."""
+        repeated, also by another process: the job of another file is refused (FAILED_PRECONDITION)."""
         job = await self.create_job(spec)
-        if job.state is not JobState.UPLOADING:
-            return job
         size, digest = await asyncio.to_thread(_digest, source)
+        if job.state is not JobState.UPLOADING:
+            return await self.start_job(job.id, size, digest)
 
         async def upload() -> None:
             offset = (await self.job(job.id)).input_bytes
