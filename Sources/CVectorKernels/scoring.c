@@ -224,8 +224,9 @@ INLINE VNNI void quantize_vnni(const struct sae_bid_rules *rules, const float *f
     }
 }
 
-INLINE VNNI void bids_of_few(const struct sae_bid_rules *rules, const uint8_t *quantized, const float *scales, size_t n,
-                             const struct output *output) {
+// The bids of n texts whose features are bytes.
+INLINE VNNI void multiply_vnni(const struct sae_bid_rules *rules, const uint8_t *quantized, const float *scales, size_t n,
+                               const struct output *output) {
     const size_t panels = SAE_BID_PADDED_RULES(rules->H) / SAE_BID_PANEL;
     size_t p = 0;
     // A text alone: eight accumulators, to have enough products under way.
@@ -239,7 +240,7 @@ VNNI static void bids_vnni(const struct sae_bid_rules *rules, const float *featu
                            const struct output *output) {
     float scales[SAE_BID_BLOCK];
     quantize_vnni(rules, features, n, quantized, scales);
-    bids_of_few(rules, quantized, scales, n, output);
+    multiply_vnni(rules, quantized, scales, n, output);
 }
 
 // 16 texts × 16 · `panels` rules, 1 or 4, from panel p on. A panel is what `tdpbusd` wants its second matrix to be: 16
@@ -304,7 +305,7 @@ AMX static void bids_amx(const struct sae_bid_rules *rules, const float *feature
     struct output rest = *output;
     rest.bids += tiled * output->stride;
     if (output->indices) rest.indices += tiled * output->stride, rest.counts += tiled;
-    if (tiled < n) bids_of_few(rules, quantized + tiled * stride, scales + tiled, n - tiled, &rest);
+    if (tiled < n) multiply_vnni(rules, quantized + tiled * stride, scales + tiled, n - tiled, &rest);
 }
 
 // Whether the processor has tiles and the system lets this process use them: Linux wants to be asked once.

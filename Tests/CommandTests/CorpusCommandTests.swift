@@ -95,7 +95,7 @@ import Testing
         #expect(id.utf8.count == 27)
         #expect(String(decoding: try bytes("listed"), as: UTF8.self).contains("\tdone\t700 rows\t100 %\t"))
         #expect(String(decoding: try bytes("watched"), as: UTF8.self).contains("vectors.npy\t\(128 + 700 * 1_024)"))
-        #expect(String(decoding: try bytes("another"), as: UTF8.self).contains("the job of this key has another input"))
+        #expect(String(decoding: try bytes("another"), as: UTF8.self).contains("the job has another input"))
         #expect(String(decoding: try bytes("deleted"), as: UTF8.self).contains("nosuch: "))
         #expect(String(decoding: try bytes("gone"), as: UTF8.self).contains("there is no such job"))
         #expect(Array(try bytes("v.npy")[128...]) == (try expected()))

@@ -70,7 +70,7 @@ extension Job {
         let expected = hexadecimal(digest)
         if record.phase != .uploading, !record.inputDigest.isEmpty {
             // Asked once more.
-            guard record.inputDigest == expected else { throw Failure(.failedPrecondition, "the job of this key has another input") }
+            guard record.inputDigest == expected else { throw Failure(.failedPrecondition, "the job has another input: give it that file again, or another key") }
             return
         }
         guard record.phase == .uploading else { throw Failure(.failedPrecondition, "the job is \(record.phase.label)") }
@@ -83,9 +83,7 @@ extension Job {
             (actual, lines) = try JobInput.measure(file, count: record.inputBytes) ?? ([], 0)
         } catch { throw Failure(error, of: "the input cannot be read") }
         guard actual == digest else { throw Failure(.dataLoss, "the input on disk has another SHA-256") }
-        guard lines <= JobRecord.maximumRows else {
-            throw Failure(.invalidArgument, "the input has more than \(JobRecord.maximumRows) lines")
-        }
+        try JobInput.check(lines: lines)
         var complete = record
         complete.inputRows = lines
         let dimensions = store.service.serving.engine.dimensions

@@ -41,6 +41,12 @@ enum JobInput {
         do throws(FileError) { return try Identity(file) } catch { throw Failure(error, of: "the input cannot be read") }
     }
 
+    static func check(lines: Int) throws(Failure) {
+        guard lines <= JobRecord.maximumRows else {
+            throw Failure(.invalidArgument, "the input has more than \(JobRecord.maximumRows) lines")
+        }
+    }
+
     /// SHA-256 of the first `count` bytes of a file, and its lines; nil when `isStopped` said so in their midst.
     static func measure(
         _ file: borrowing FileDescriptor, count: Int, isStopped: () -> Bool = { false }

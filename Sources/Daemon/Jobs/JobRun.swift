@@ -95,14 +95,14 @@ final class JobRun {
             found = try JobInput.measure(file, count: record.inputBytes) { [job, store] in store.isStopping || job.isCancelled }
         } catch { throw Ended(failure: Failure(error, of: "the input cannot be read")) }
         guard let found else { throw Ended() }
-        guard found.lines <= JobRecord.maximumRows else {
-            throw Ended(failure: Failure(.invalidArgument, "the input has more than \(JobRecord.maximumRows) lines"))
-        }
-        job.change { state in
-            state.record.inputDigest = hexadecimal(found.digest)
-            state.record.inputRows = found.lines
-        }
-        do throws(Failure) { try store.checkDisk(adding: 0) } catch { throw Ended(failure: error) }
+        do throws(Failure) {
+            try JobInput.check(lines: found.lines)
+            job.change { state in
+                state.record.inputDigest = hexadecimal(found.digest)
+                state.record.inputRows = found.lines
+            }
+            try store.checkDisk(adding: 0)
+        } catch { throw Ended(failure: error) }
     }
 
     /// The generation that the job began with. Where another serves by now, it is opened beside that one, for as long as the job runs.
