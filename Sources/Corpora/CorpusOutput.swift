@@ -32,14 +32,16 @@ package final class CorpusOutput {
     /// Opens the files, or makes them. The journal is read up to its first record that is short, wrong or out of order, and every
     /// chunk's bytes are compared with its sums: from the first difference on everything is cut off.
     ///
-    /// - Parameter keeping: the chunks that are known to be on the disk: they are not checked again, and further ones are cut off.
-    package init(_ plan: CorpusPlan, at paths: CorpusPaths, keeping: Int? = nil) throws(FileError) {
+    /// - Parameters:
+    ///   - keeping: the chunks that are known to be on the disk: they are not checked again, and further ones are cut off.
+    ///   - mode: permissions of files that are made.
+    package init(_ plan: CorpusPlan, at paths: CorpusPaths, keeping: Int? = nil, mode: UInt32 = 0o666) throws(FileError) {
         self.plan = plan
         let flags = O_RDWR | O_CREAT
-        rows = try FileDescriptor(paths.rows.partial, flags: flags, mode: 0o600)
-        errors = try FileDescriptor(paths.errors.partial, flags: flags, mode: 0o600)
-        scales = plan.hasScales ? try FileDescriptor(paths.scales.partial, flags: flags, mode: 0o600) : nil
-        journal = try FileDescriptor(paths.journal, flags: flags, mode: 0o600)
+        rows = try FileDescriptor(paths.rows.partial, flags: flags, mode: mode)
+        errors = try FileDescriptor(paths.errors.partial, flags: flags, mode: mode)
+        scales = plan.hasScales ? try FileDescriptor(paths.scales.partial, flags: flags, mode: mode) : nil
+        journal = try FileDescriptor(paths.journal, flags: flags, mode: mode)
         try recover(keeping)
         try FileDescriptor(paths.folder, flags: O_RDONLY | O_DIRECTORY).synchronize()
     }

@@ -18,7 +18,7 @@ package enum StoreError: UserFacingError, Equatable {
     package var summary: String {
         switch self {
         case .file(let error): error.summary
-        case .missing(let path): "there is no store in \(path)"
+        case .missing(let path): "there is no rule library (no data.mdb) in \(path)"
         case .foreign(let path, let reason): "\(path) holds something else: \(reason)"
         case .truncated(let path, let expected, let actual):
             "\(path) is truncated: \(actual) bytes of \(expected) or more"

@@ -87,7 +87,7 @@ extension ClientError: UserFacingError {
 
     package var remedy: String? {
         switch code {
-        case .unavailable: "check that the daemon runs and accepts connections"
+        case .unavailable: "check the address, and that the daemon runs there and accepts connections"
         case .resourceExhausted: "try again later"
         case .deadlineExceeded: "allow more time"
         case .unauthenticated: "show a token of the daemon's tokens file"

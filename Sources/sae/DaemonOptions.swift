@@ -10,7 +10,10 @@ import Transport
 struct DaemonOptions: ParsableArguments {
     @Option(
         help: ArgumentHelp(
-            "Ask the daemon at tcp://HOST:PORT, tls://HOST:PORT or unix:PATH instead of computing here.", valueName: "endpoint"
+            """
+            The daemon to ask: tcp://HOST:PORT, tls://HOST:PORT or unix:PATH. (default: SAE_CLIENT_CONNECT; without either, commands \
+            that can compute here)
+            """, valueName: "endpoint"
         ))
     var connect: String?
 
@@ -52,8 +55,11 @@ struct DaemonOptions: ParsableArguments {
 
     /// Throws for flags that only a daemon has a use for, where this process computes.
     func checkUnused() throws {
-        let given = [("--token-file", tokenFile), ("--tls-ca", tlsCa), ("--tls-cert", tlsCert), ("--tls-key", tlsKey)]
-        guard let (name, _) = given.first(where: { $0.1 != nil }) else { return }
+        let given = [
+            ("--wait", wait != nil), ("--token-file", tokenFile != nil), ("--tls-ca", tlsCa != nil), ("--tls-cert", tlsCert != nil),
+            ("--tls-key", tlsKey != nil),
+        ]
+        guard let (name, _) = given.first(where: { $0.1 }) else { return }
         throw ValidationError("\(name) has no meaning without --connect: nothing is asked of a daemon")
     }
 

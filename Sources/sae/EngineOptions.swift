@@ -31,6 +31,9 @@ struct EngineOptions: ParsableArguments {
     var generation = "promoted"
 
     func validate() throws {
+        guard device == nil || scorer == .opencl || scorer == .auto else {
+            throw ValidationError("--device is one of OpenCL: give --scorer opencl or auto with it")
+        }
         guard library != nil || generation == "promoted" else { throw ValidationError("--generation needs --library") }
     }
 

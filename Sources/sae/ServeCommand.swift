@@ -35,9 +35,9 @@ struct ServeCommand: ParsableCommand {
         }
         let arguments = settings
         try Service.run(environment: environment, probe: .ofThisProgram(environment: environment)) {
-            let configuration = try LoadedConfiguration(arguments: arguments, environment: environment).configuration
-            try configuration.validate()
-            return configuration
+            let loaded = try LoadedConfiguration(arguments: arguments, environment: environment)
+            try loaded.validate()
+            return loaded.configuration
         }
     }
 

@@ -81,7 +81,9 @@ import Testing
             $SAE corpus watch $id >$F/watched || exit 3
             $SAE corpus list >$F/listed || exit 4
             $SAE corpus fetch $id --output $F/v.npy || exit 5
-            $SAE corpus embed $F/texts --output $F/remote.npy || exit 6
+            (umask 027 && $SAE corpus embed $F/texts --output $F/remote.npy) || exit 6
+            [ "$(stat -c %a $F/remote.npy)" = 640 ] || exit 14
+            [ "$(stat -c %a $F/jobs/*/vectors.npy)" = 600 ] || exit 15
             $SAE corpus delete nosuch $id 2>$F/deleted && exit 7
             $SAE corpus fetch $id --output $F/w.npy 2>$F/gone; [ $? = 65 ] || exit 8
             $SAE corpus submit $F/texts --key slow >$F/id || exit 9

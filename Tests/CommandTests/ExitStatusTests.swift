@@ -34,6 +34,7 @@ import Testing
         ("fit a b --output c --epochs 0", "epochs"), ("bench f --connect unix:/s --seconds 0", "--seconds is over 0"),
         ("rules import f --phrases p", "--library"), ("eval sts f --dimensions 64,64", "'64,64' holds a number twice"),
         ("embed a --token-file t", "--token-file has no meaning without --connect"),
+        ("embed a --wait 3", "--wait has no meaning without --connect"), ("embed a --device 0", "give --scorer opencl or auto"),
         ("bench f --token-file t", "--token-file has no meaning without --connect"),
         ("corpus embed f --output o --tls-ca c", "--tls-ca has no meaning without --connect"),
         ("trace x --html - --json", "would both go to standard output"),

@@ -31,8 +31,8 @@ struct ConfigurationTests {
         for (file, environment, flags, nearest) in [
             ("[batch]\nmax_text = 1", [:], [], "batch.max_texts"),
             ("", ["SAE_LOG_LEVL": "info"], [], "SAE_LOG_LEVEL"),
-            ("", [:], ["--worker", "2"], "--workers"),
-        ] as [(String, [String: String], [String], String)] {
+            ("", [:], ["--worker", "2"], "--workers"), ("", [:], ["--prot", "2"], nil),
+        ] as [(String, [String: String], [String], String?)] {
             do {
                 _ = try load(file: file, environment: environment, flags: flags)
                 Issue.record("accepted")
@@ -99,6 +99,27 @@ struct ConfigurationTests {
         for address in ["127.0.0.1:0", "[::1]:7733", "localhost:80", "127.8.8.8:9"] {
             try load(flags: ["--listen", address]).configuration.validate()
         }
+    }
+
+    @Test func `folders of jobs that somebody chose must be there, unless there are to be no jobs`() throws {
+        let folder = try TemporaryFolder()
+        let file = folder.path("file")
+        try "x".write(toFile: file, atomically: true, encoding: .utf8)
+        for (flag, path, reason) in [
+            ("--state-dir", "/none", "must be a directory that is there"), ("--state-dir", file, "must be a directory"), ("--jobs-input-roots", "/none", "must be a directory that is there"),
+            ("--jobs-input-roots", "a", "must be absolute paths"),
+        ] {
+            let loaded = try load(flags: [flag, path])
+            do {
+                try loaded.validate()
+                Issue.record("accepted")
+            } catch {
+                #expect(error.summary.contains("= \(path) (flag) is not possible: it \(reason)"), "\(error.summary)")
+                #expect(error.isUsage)
+            }
+            try load(flags: [flag, path, "--jobs-enabled", "false"]).validate()
+        }
+        try load(flags: ["--state-dir", folder.root, "--jobs-input-roots", "/, \(folder.root)"]).validate()
     }
 
     @Test func `names follow from keys, and every default is within its range`() throws {

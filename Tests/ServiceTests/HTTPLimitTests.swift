@@ -43,6 +43,13 @@ import Transport
         (start + "transfer-encoding: chunked\r\n\r\n0\r\n\r\n", 411), (start + "\r\n", 411),
         ("POST /embed HTTP/1.1\r\nhost: localhost\r\ncontent-length: 2\r\n\r\n{}", 415),
         ("POST /embed HTTP/1.1\r\nhost: localhost\r\ncontent-type: text/plain\r\ncontent-length: 2\r\n\r\n{}", 415),
+        ("POST /embed HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/json; charset=latin1\r\ncontent-length: 2\r\n\r\n{}", 415),
+        (start + "content-encoding: gzip\r\ncontent-length: 2\r\n\r\n{}", 415),
+        // Read, and found to lack its texts.
+        (
+            "POST /embed HTTP/1.1\r\nhost: localhost\r\ncontent-encoding: identity\r\n"
+                + "content-type: application/json; charset=\"UTF-8\"\r\ncontent-length: 2\r\n\r\n{}", 422
+        ),
         (start + "content-length: 65537\r\n\r\n", 413), (start + "content-length: 99999999999\r\n\r\n", 413),
         ("GET /embed HTTP/1.1\r\nhost: localhost\r\n\r\n", 405), ("PUT /v1/models HTTP/1.1\r\nhost: localhost\r\n\r\n", 405),
         ("POST /v1/other HTTP/1.1\r\nhost: localhost\r\ncontent-length: 2\r\n\r\n{}", 404),

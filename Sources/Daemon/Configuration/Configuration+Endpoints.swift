@@ -25,13 +25,14 @@ extension Configuration {
         httpListen.isEmpty ? nil : try guarded(httpListen, key: "http.listen")
     }
 
-    /// Checks what can be checked without opening anything.
+    /// Checks what can be checked without opening anything. Errors leave it to the caller to say where a value was set.
     package func validate() throws(ConfigurationError) {
         let frames = try frameEndpoints(activated: [])
         _ = try httpEndpoint()
         if frames.isEmpty { throw .noListener }
         try checkEncryption()
-        try checkInputRoots()
+        _ = try rolesOverUnix()
+        try checkJobFolders()
     }
 
     /// The tokens file in force: as set, or else the one that the service manager passes as a credential; empty: none.

@@ -5,7 +5,8 @@ package import Encryption
 package enum ConfigurationError: UserFacingError, Equatable {
     case unreadable(path: String, reason: String)
     case syntax(path: String, at: TextPosition, reason: String)
-    case unknown(name: String, origin: String, nearest: String)
+    /// `nearest`: the known name that it is a slip of, if there is one.
+    case unknown(name: String, origin: String, nearest: String?)
     case missingValue(flag: String)
     case badValue(key: String, origin: String, value: String, reason: String)
     /// Others could reach the address, and what must guard it is missing.
@@ -44,8 +45,8 @@ package enum ConfigurationError: UserFacingError, Equatable {
         switch self {
         case .unreadable: "check the path and its permissions, or give --config"
         case .syntax: nil
-        case .unknown(_, _, let nearest): "did you mean \(nearest)?"
-        case .missingValue, .badValue: "see deploy/config/sae.toml for every setting"
+        case .unknown(_, _, let nearest?): "did you mean \(nearest)?"
+        case .unknown, .missingValue, .badValue: "see sae serve --help for every setting"
         case .exposed:
             "set auth.tokens_file (sae token makes its lines), and tls.certificate or tls.plaintext_ok, or use 127.0.0.1, [::1] or a Unix socket"
         case .openToOthers: "chmod 0640"

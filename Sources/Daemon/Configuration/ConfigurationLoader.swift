@@ -27,8 +27,13 @@ package struct LoadedConfiguration: Sendable {
     /// Checks what can be checked without opening anything.
     package func validate() throws(ConfigurationError) {
         do throws(ConfigurationError) { try configuration.validate() } catch {
-            guard case .badAddress(let key, _, let address, let reason) = error else { throw error }
-            throw .badAddress(key: key, origin: origins[key] ?? "default", address: address, reason: reason)
+            switch error {
+            case .badAddress(let key, _, let address, let reason):
+                throw .badAddress(key: key, origin: origins[key] ?? "default", address: address, reason: reason)
+            case .badValue(let key, _, let value, let reason):
+                throw .badValue(key: key, origin: origins[key] ?? "default", value: value, reason: reason)
+            default: throw error
+            }
         }
     }
 
@@ -141,7 +146,9 @@ package struct LoadedConfiguration: Sendable {
     private static func unknown(
         _ name: String, origin: String, among names: [String]
     ) -> ConfigurationError {
-        let nearest = names.min { distance(name, $0) < distance(name, $1) } ?? ""
+        let nearest = names.min { distance(name, $0) < distance(name, $1) }.flatMap {
+            distance(name, $0) <= max(2, $0.utf8.count / 4) ? $0 : nil
+        }
         return .unknown(name: name, origin: origin, nearest: nearest)
     }
 

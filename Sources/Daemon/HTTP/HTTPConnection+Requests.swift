@@ -89,9 +89,13 @@ extension HTTPConnection {
     }
 
     private func checkBody() throws(HTTPFailure) {
-        let type = head.headers.first(name: "content-type")?.split(separator: ";").first?.filter { $0 != " " }
-        guard type?.lowercased() == "application/json" else {
-            throw HTTPFailure(.unsupportedMediaType, "Content-Type must be application/json")
+        let type = (head.headers.first(name: "content-type") ?? "").lowercased().filter { $0 != " " && $0 != "\"" }.split(separator: ";")
+        let charsets = type.dropFirst().filter { $0.hasPrefix("charset=") }
+        guard type.first == "application/json", charsets.allSatisfy({ $0 == "charset=utf-8" || $0 == "charset=us-ascii" }) else {
+            throw HTTPFailure(.unsupportedMediaType, "Content-Type must be application/json, in UTF-8")
+        }
+        guard head.headers["content-encoding"].allSatisfy({ $0.lowercased() == "identity" }) else {
+            throw HTTPFailure(.unsupportedMediaType, "Content-Encoding is not taken: send the JSON as it is")
         }
         guard !head.headers.contains(name: "transfer-encoding"),
             let length = head.headers.first(name: "content-length").flatMap(Int.init)

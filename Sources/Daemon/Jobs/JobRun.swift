@@ -132,7 +132,7 @@ final class JobRun {
 
     private func compute() throws {
         guard let generation else { return }
-        var output = try untilDone { try CorpusOutput(self.plan, at: self.paths) }
+        var output = try untilDone { try CorpusOutput(self.plan, at: self.paths, mode: 0o600) }
         if !output.recovery.isEmpty {
             let cut = output.recovery
             service.log.write(
@@ -192,7 +192,7 @@ final class JobRun {
                 throw FileError.system(operation: "write", path: self.paths.folder, errno: ENOSPC)
             }
             // After a failure the files are opened anew, and what was not committed for certain is cut off.
-            if !isFresh { output = try CorpusOutput(self.plan, at: self.paths, keeping: committed) }
+            if !isFresh { output = try CorpusOutput(self.plan, at: self.paths, keeping: committed, mode: 0o600) }
             isFresh = false
             try output.commit(chunk, rows)
         }

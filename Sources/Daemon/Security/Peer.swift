@@ -67,12 +67,7 @@ struct Access: Sendable {
 
     /// Reads the tokens file, if there is to be one.
     init(_ configuration: Configuration) throws(ConfigurationError) {
-        guard let roles = configuration.unixRoles.isEmpty ? [] : Roles(parsing: configuration.unixRoles) else {
-            throw .badValue(
-                key: "auth.unix_roles", origin: "setting", value: configuration.unixRoles,
-                reason: "must be of embed, jobs, metrics, admin, with commas between")
-        }
-        unixRoles = roles
+        unixRoles = try configuration.rolesOverUnix()
         tokens = configuration.tokensPath.isEmpty ? nil : try Tokens(readingFile: configuration.tokensPath)
     }
 
@@ -100,5 +95,18 @@ struct Access: Sendable {
     static func uid(of descriptor: Int32) -> UInt32? {
         var pid: UInt32 = 0, uid: UInt32 = 0, gid: UInt32 = 0
         return sae_peer_credentials(descriptor, &pid, &uid, &gid) == 0 ? uid : nil
+    }
+}
+
+extension Configuration {
+    /// Those of `auth.unix_roles`.
+    func rolesOverUnix() throws(ConfigurationError) -> Roles {
+        if unixRoles.isEmpty { return [] }
+        guard let roles = Roles(parsing: unixRoles) else {
+            throw .badValue(
+                key: "auth.unix_roles", origin: "setting", value: unixRoles,
+                reason: "must be of embed, jobs, metrics, admin, with commas between")
+        }
+        return roles
     }
 }
