@@ -32,7 +32,6 @@ func tests(_ name: String, _ dependencies: [Target.Dependency]) -> Target {
 let log: Target.Dependency = .product(name: "Logging", package: "swift-log")
 let protobuf: Target.Dependency = .product(name: "SwiftProtobuf", package: "swift-protobuf")
 let arguments: Target.Dependency = .product(name: "ArgumentParser", package: "swift-argument-parser")
-let toml: Target.Dependency = .product(name: "TOMLKit", package: "TOMLKit")
 let http: [Target.Dependency] = [
     .product(name: "NIOCore", package: "swift-nio"),
     .product(name: "NIOPosix", package: "swift-nio"),
@@ -59,11 +58,10 @@ let package = Package(
         .package(url: "https://github.com/apple/swift-log", from: "1.16.2"),
         .package(url: "https://github.com/apple/swift-protobuf", exact: "1.39.0"),
         .package(url: "https://github.com/apple/swift-nio", from: "2.101.2"),
-        .package(url: "https://github.com/LebJe/TOMLKit", from: "0.6.0"),
     ],
     targets: [
         c("CVectorKernels"), c("CSentencePiece", linking: ["sentencepiece", "sentencepiece_train"]), c("CPosix", settings: [revision]), c("CChecksums"),
-        c("CKernelSources"),
+        c("CKernelSources"), c("CTOMLReader"),
         system("COpenBLAS", "openblas"), system("COpenCL", "OpenCL"), system("CSystemd", "libsystemd"),
         system("COpenSSL", "openssl"), system("CZlib", "zlib"), system("CLMDB", "lmdb"),
 
@@ -93,7 +91,7 @@ let package = Package(
             "Daemon",
             [
                 "Transport", "Encryption", "Wire", "Messages", "SAEEngine", "RuleLibrary", "KeyValueStore", "Models", "Scoring",
-                "Tokenization", "Vectors", "Bytes", "Corpora", "CPosix", "CSystemd", "Diagnostics", log, toml, protobuf,
+                "Tokenization", "Vectors", "Bytes", "Corpora", "CPosix", "CSystemd", "CTOMLReader", "Diagnostics", log, protobuf,
             ] + http),
         swift("LoadGeneration", ["SAEClient", "Transport", "Bytes", "Diagnostics"]),
         .executableTarget(

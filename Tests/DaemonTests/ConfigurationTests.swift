@@ -69,8 +69,8 @@ struct ConfigurationTests {
         }
     }
 
-    /// TOMLKit asserts at these headers, or reads nothing behind the NUL.
-    @Test(arguments: ["[=]", "[[[log]]]", " [ \u{301}log]", "[", "[\r", "level = 1\0", "\u{feff}"])
+    /// The parser asserts at these headers, and a NUL would hide what stands behind it.
+    @Test(arguments: ["[=]", "[[[log]]]", " [ \u{301}log]", "[", "[\r", "level = 1\0", "\u{feff}", "# \0"])
     func `what the parser of TOML would end the program at, or not read, is a syntax error`(line: String) throws {
         let file = line == "\u{feff}" ? line + "[=]\n" : "[log]\n\(line)\n[batch]\n"
         do {
@@ -79,6 +79,32 @@ struct ConfigurationTests {
         } catch let error as ConfigurationError {
             guard case .syntax(_, let position, _) = error else { throw error }
             #expect(position.line == (line == "\u{feff}" ? 1 : 2))
+        }
+    }
+
+    /// Each dot may nest a table, and tables are freed by recursion: without a bound these use up the stack.
+    @Test(arguments: ["[NAMES]", "NAMES = 1", "a = [[{ b = { NAMES = 1 } }]]"])
+    func `names nest as deep as a thousand dots`(line: String) throws {
+        for (dots, refusal) in [(1000, "unknown"), (1001, "1000 dots"), (300_000, "1000 dots")] {
+            let names = "log" + String(repeating: ".log", count: dots)
+            let file = "# " + String(repeating: ".", count: 100) + "\n" + line.replacing("NAMES", with: names)
+            do {
+                _ = try load(file: file)
+                Issue.record("accepted")
+            } catch let error as ConfigurationError { #expect(error.summary.contains(refusal)) }
+        }
+    }
+
+    @Test func `a file that is not UTF-8 is refused where it is not`() throws {
+        let folder = try TemporaryFolder()
+        let path = folder.path("sae.toml")
+        try Data(Array("[log]\nlevel = \"".utf8) + [0xff] + Array("\"\n".utf8)).write(to: URL(fileURLWithPath: path))
+        do {
+            _ = try LoadedConfiguration(arguments: ["--config", path], environment: [:])
+            Issue.record("accepted")
+        } catch {
+            guard case .syntax(_, let position, _) = error else { throw error }
+            #expect(position.line == 2)
         }
     }
 

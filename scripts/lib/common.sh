@@ -37,7 +37,7 @@ install_packages() {
 
 # What the binary is built from.
 # shellcheck disable=SC2034  # read by the scripts that source this file
-build_packages=(libsentencepiece-dev libopenblas-dev ocl-icd-opencl-dev libsystemd-dev libssl-dev zlib1g-dev liblmdb-dev pkg-config)
+build_packages=(libsentencepiece-dev libopenblas-dev ocl-icd-opencl-dev libsystemd-dev libssl-dev zlib1g-dev liblmdb-dev libtomlplusplus-dev pkg-config)
 
 need_swift() {
     command -v swift >/dev/null || die "no swift in PATH: install a Swift 6.3 toolchain first"

@@ -1,6 +1,5 @@
 import Bytes
 import Diagnostics
-import TOMLKit
 
 /// Settings from all sources, lowest to highest: built-in default, file, environment, flags; and for each
 /// where it came from.
@@ -100,47 +99,30 @@ package struct LoadedConfiguration: Sendable {
             if name == nil, error.category == .notFound { return }
             throw .unreadable(path: path, reason: error.summary)
         }
-        if let (position, reason) = SettingsText.problem(in: bytes) { throw .syntax(path: path, at: position, reason: reason) }
-        let table: TOMLTable
-        do {
-            table = try TOMLTable(string: String(decoding: bytes, as: UTF8.self))
-        } catch let error as TOMLParseError {
-            let position = TextPosition(line: error.source.begin.line, column: error.source.begin.column)
-            throw .syntax(path: path, at: position, reason: error.description)
-        } catch {
-            throw .unreadable(path: path, reason: "not TOML")
+        let values: [SettingsText.Value]
+        do throws(SettingsText.Problem) { values = try SettingsText.values(in: bytes) } catch {
+            guard let position = error.position else { throw .unreadable(path: path, reason: error.reason) }
+            throw .syntax(path: path, at: position, reason: error.reason)
         }
-        try read(table, prefix: "", path: path)
+        for value in values { try read(value, path: path) }
     }
 
-    private mutating func read(
-        _ table: TOMLTable, prefix: String, path: String
-    ) throws(ConfigurationError) {
-        for (name, value) in table {
-            let key = prefix + name
-            if let inner = value.table {
-                guard Setting.all.contains(where: { $0.key.hasPrefix(key + ".") }) else {
-                    throw Self.unknown(key, origin: path, among: Setting.all.map(\.key))
-                }
-                try read(inner, prefix: key + ".", path: path)
-                continue
-            }
-            // The file cannot name itself, so `config` is unknown here.
-            guard let setting = Setting.all.first(where: { $0.key == key && key != "config" }) else {
+    private mutating func read(_ value: SettingsText.Value, path: String) throws(ConfigurationError) {
+        let key = value.name
+        if value.kind == .table {
+            guard Setting.all.contains(where: { $0.key.hasPrefix(key + ".") }) else {
                 throw Self.unknown(key, origin: path, among: Setting.all.map(\.key))
             }
-            let text: String? =
-                switch setting.written {
-                case .string: value.string
-                case .number: value.int.map { String($0) }
-                case .truth: value.bool.map { String($0) }
-                }
-            guard let text else {
-                let reason = "must be \(setting.written.rawValue)"
-                throw .badValue(key: key, origin: path, value: value.debugDescription, reason: reason)
-            }
-            try set(setting, to: text, origin: path)
+            return
         }
+        // The file cannot name itself, so `config` is unknown here.
+        guard let setting = Setting.all.first(where: { $0.key == key && key != "config" }) else {
+            throw Self.unknown(key, origin: path, among: Setting.all.map(\.key))
+        }
+        guard value.kind == .written(setting.written) else {
+            throw .badValue(key: key, origin: path, value: value.text, reason: "must be \(setting.written.rawValue)")
+        }
+        try set(setting, to: value.text, origin: path)
     }
 
     private static func unknown(
