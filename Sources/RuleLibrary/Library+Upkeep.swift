@@ -5,6 +5,8 @@ import KeyValueStore
 extension Library {
     package struct Pruned: Sendable, Equatable {
         package var generations: [Digest] = []
+        /// What would have gone, too, had it not been pinned.
+        package var pinned: [Digest] = []
         package var partCount = 0
     }
 
@@ -17,7 +19,7 @@ extension Library {
         let contents = contents
         return try write { transaction in
             let history = try contents.promotions(transaction.view)
-            var kept = pinned
+            var kept: Set<Digest> = []
             if let present = history.first?.digest {
                 kept.insert(present)
                 if let previous = history.first(where: { $0.digest != present })?.digest { kept.insert(previous) }
@@ -30,7 +32,9 @@ extension Library {
             var used = IDSet()
             var pruned = Pruned()
             for (digest, entry) in entries {
-                if kept.contains(digest) {
+                let isHeld = pinned.contains(digest) && !kept.contains(digest)
+                if isHeld { pruned.pinned.append(digest) }
+                if isHeld || kept.contains(digest) {
                     for part in [entry.phrases, entry.classes, entry.rules] { used.insert(part) }
                 } else {
                     pruned.generations.append(digest)

@@ -55,6 +55,8 @@ enum CommandError: UserFacingError {
     case modelChanged
     /// A device failed between two blocks of one run.
     case scorerFailed(String)
+    /// The corpus jobs of a daemon, which may need generations that are to go.
+    case unreadJobs(FileError)
 
     var summary: String {
         switch self {
@@ -62,6 +64,7 @@ enum CommandError: UserFacingError {
         case .usage(let message): message
         case .modelChanged: "the daemon's model changed while the texts were under way"
         case .scorerFailed(let reason): "the scorer failed while the texts were under way: \(reason)"
+        case .unreadJobs(let error): error.summary
         }
     }
 
@@ -71,6 +74,11 @@ enum CommandError: UserFacingError {
         case .usage: "see --help"
         case .modelChanged: "run it again"
         case .scorerFailed: "run it again with --scorer int8"
+        case .unreadJobs:
+            """
+            a job there may need a generation, so none goes: run it as root, or name the state directory of the library's \
+            daemons with --state-dir, or say with --no-state-dir that they have no jobs
+            """
         }
     }
 
@@ -79,6 +87,7 @@ enum CommandError: UserFacingError {
         case .text: .invalidInput
         case .usage: .usage
         case .modelChanged, .scorerFailed: .cancelled
+        case .unreadJobs(let error): error.category
         }
     }
 }

@@ -1,6 +1,7 @@
 // Loaded before the C library (LD_PRELOAD) by tests only: counts the steps in which a daemon changes its jobs' files, and at one of
 // them ends the process or fails, as a disk might. The program itself knows nothing of it.
 //
+//   FAULT_FOLDER=PATH  of the jobs, with its links resolved: what is elsewhere is left alone, and without it everything
 //   FAULT_LOG=FILE     appends the name of each step, a line each
 //   FAULT_AT=N         the step, from 1, at which something happens
 //   FAULT_KIND=KIND    before, after: the process dies (SIGKILL) in front of the step or behind it; torn: half of what is to be
@@ -18,7 +19,11 @@
 
 static atomic_long steps;
 
-static int is_of_jobs(const char *path) { return strstr(path, "/jobs/") != NULL && strstr(path, "/jobs/lock") == NULL; }
+static int is_of_jobs(const char *path) {
+    const char *folder = getenv("FAULT_FOLDER");
+    size_t length = folder ? strlen(folder) : 0;
+    return length && strncmp(path, folder, length) == 0 && path[length] == '/' && strcmp(path + length, "/lock") != 0;
+}
 
 static int descriptor_is_of_jobs(int descriptor) {
     char link[64], path[4096];

@@ -36,6 +36,11 @@ def start(folder, *flags, **variables):
     return daemon.Daemon("--state-dir", str(folder), "--jobs-min-free-bytes", "0", *flags, folder=folder, **variables)
 
 
+def faulty(folder, library, *flags, **variables):
+    """With the library that counts, and spoils, the steps in the folder of the jobs."""
+    return start(folder, *flags, LD_PRELOAD=str(library), FAULT_FOLDER=str(folder / "jobs"), **variables)
+
+
 def outcome(target, source, folder):
     """Submits the file, or finds the job, waits for it and fetches: each file's name, size and digest."""
     with Client(target.unix) as client:
@@ -112,7 +117,7 @@ def points(run, library, root):
     folder = root / "counting"
     folder.mkdir()
     log = root / "steps"
-    target = start(folder, *flags, LD_PRELOAD=str(library), FAULT_LOG=str(log))
+    target = faulty(folder, library, *flags, FAULT_LOG=str(log))
     expected = outcome(target, source, folder)[1]
     target.stop()
     steps = log.read_text().split()
@@ -122,7 +127,7 @@ def points(run, library, root):
         for kind in KINDS:
             folder = root / "point"
             folder.mkdir()
-            target = start(folder, *flags, LD_PRELOAD=str(library), FAULT_AT=str(number), FAULT_KIND=kind)
+            target = faulty(folder, library, *flags, FAULT_AT=str(number), FAULT_KIND=kind)
             with submitting(target.unix, source):
                 died += daemon.eventually(lambda: target.process.poll() is not None, 30)
             target.kill()
@@ -173,7 +178,7 @@ def main():
     checks = options.checks or ["kills", "steps", "disk"]
     run = Report()
     run.rows, run.kills = options.rows, options.kills
-    root = pathlib.Path(tempfile.mkdtemp(prefix="sae-chaos-", dir=os.environ.get("TMPDIR")))
+    root = pathlib.Path(tempfile.mkdtemp(prefix="sae-chaos-", dir=os.environ.get("TMPDIR"))).resolve()
     try:
         library = root / "fault.so"
         subprocess.run(["cc", "-shared", "-fPIC", "-o", str(library), str(ROOT / "Tests/Chaos/fault.c")], check=True)

@@ -14,10 +14,9 @@ import subprocess
 import tempfile
 import threading
 import unittest
-from itertools import pairwise
 
 import numpy as np
-from daemon import ROOT, Daemon, eventually, reference, script
+from daemon import ROOT, Daemon, eventually, reference
 
 from sae_client import AsyncClient, Client, Encoding, JobSpec, JobState, SAEError, Status
 
@@ -264,76 +263,6 @@ class Restarts(unittest.TestCase):
             self.assertEqual(sorted(path.name for path in (self.folder / "jobs" / waiting.id).iterdir()), ["input", "job.json"])
 
 
-class Generations(unittest.TestCase):
-    """A job goes on with the rules of the library that it began with, or fails and says so."""
-
-    def setUp(self):
-        self.folder = pathlib.Path(tempfile.mkdtemp(prefix="sae-test-"))
-        self.addCleanup(shutil.rmtree, self.folder)
-        self.library = self.folder / "library"
-        with Daemon() as daemon, script.Client(daemon.unix) as client:
-            pairs = sorted({pair for row in client.tokenize(lines(50))["texts"] for pair in pairwise(row.get("ids", []))})
-        rules = "".join(f"%{left} %{right} => add ${number} worth 1\n" for number, (left, right) in enumerate(pairs))
-        (self.folder / "rules").write_text(f"phrases {len(pairs)}\n{rules}")
-        self.digests = [self.generation(seed, len(pairs)) for seed in range(2)]
-
-    def sae(self, *arguments):
-        command = [os.environ["TEST_SAE"], "rules", *map(str, arguments), "--library", str(self.library)]
-        return subprocess.run(command, capture_output=True, check=True, text=True, timeout=60).stdout.strip()
-
-    def generation(self, seed, count):
-        vectors = np.random.default_rng(seed).standard_normal((count, 256)).astype(np.float32)
-        np.save(self.folder / "phrases.npy", vectors)
-        return self.sae("import", self.folder / "rules", "--phrases", self.folder / "phrases.npy")
-
-    def daemon(self, *flags):
-        return with_jobs(self.folder, "--library", str(self.library), "--jobs-chunk-rows", "64", "--workers", "1", *flags)
-
-    def begun(self, data):
-        """A job under the first generation, killed in its midst, and the reference of what it is to become."""
-        self.sae("promote", self.digests[0])
-        with self.daemon() as daemon, Client(daemon.unix) as client:
-            expected = reference(daemon.unix, data.split(b"\n")[:2_000], "INT8")[:2_000 * 256]
-            job = client.submit_job(data, JobSpec(encoding=Encoding.INT8))
-            self.assertTrue(eventually(lambda: client.job(job.id).rows_done > 0))
-            job = client.job(job.id)
-            daemon.kill()
-        self.assertLess(job.rows_done, 2_000)
-        self.sae("promote", self.digests[1])
-        return job, expected
-
-    def test_it_goes_on_with_its_generation_when_another_serves(self):
-        job, expected = self.begun(b"\n".join(lines(40_000)))
-        with self.daemon() as daemon, Client(daemon.unix) as client:
-            self.assertNotEqual(client.info().generation, job.generation)
-            done = client.wait_for_job(job.id)
-            self.assertEqual((done.rows_done, done.generation), (40_000, job.generation))
-            client.fetch_job(job.id, "vectors.npy", self.folder / "target")
-            events = [event for event in daemon.log if event.get("event") == "job_generation"]
-            self.assertEqual([event["job"] for event in events], [job.id])
-        rows = np.load(self.folder / "target")
-        self.assertEqual(rows[:2_000].tobytes(), expected)
-        # The last rows, which only the second daemon has computed, are the first generation's, too.
-        self.sae("promote", self.digests[0])
-        last = lines(40_000)[-2_000:]
-        with self.daemon() as daemon:
-            self.assertEqual(rows[-2_000:].tobytes(), reference(daemon.unix, last, "INT8")[:2_000 * 256])
-        self.sae("promote", self.digests[1])
-        with self.daemon() as daemon:
-            self.assertNotEqual(rows[-2_000:].tobytes(), reference(daemon.unix, last, "INT8")[:2_000 * 256])
-
-    def test_it_fails_when_its_generation_is_nowhere_any_more(self):
-        job, _ = self.begun(b"\n".join(lines(40_000)))
-        shutil.rmtree(self.library)
-        self.sae("promote", self.generation(2, len((self.folder / "rules").read_text().splitlines()) - 1))
-        with self.daemon() as daemon, Client(daemon.unix) as client:
-            with self.assertRaisesRegex(SAEError, f"generation {job.generation:x}.*neither model.path nor model.library.*submit it again") as caught:
-                client.wait_for_job(job.id)
-            self.assertIs(caught.exception.code, Status.FAILED_PRECONDITION)
-            self.assertEqual((client.job(job.id).state, client.job(job.id).files), (JobState.FAILED, []))
-            self.assertTrue(client.wait_for_job(client.submit_job(b"a cat\n").id).generation)
-
-
 class PathInputs(unittest.TestCase):
     """Inputs that are files of the daemon's machine."""
 
@@ -456,7 +385,7 @@ class Faults(unittest.TestCase):
 
     @classmethod
     def setUpClass(cls):
-        cls.root = pathlib.Path(tempfile.mkdtemp(prefix="sae-test-"))
+        cls.root = pathlib.Path(tempfile.mkdtemp(prefix="sae-test-")).resolve()
         cls.library = cls.root / "fault.so"
         subprocess.run(
             ["cc", "-shared", "-fPIC", "-o", str(cls.library), str(ROOT / "Tests/Chaos/fault.c")], check=True, timeout=60)
@@ -464,13 +393,18 @@ class Faults(unittest.TestCase):
         folder = cls.root / "undisturbed"
         folder.mkdir()
         cls.log = cls.root / "steps"
-        with with_jobs(folder, "--jobs-chunk-rows", "100", LD_PRELOAD=str(cls.library), FAULT_LOG=str(cls.log)) as daemon:
+        with cls.faulty(folder, FAULT_LOG=str(cls.log)) as daemon:
             cls.expected = cls.outcome(daemon, folder)
         cls.steps = cls.log.read_text().split()
 
     @classmethod
     def tearDownClass(cls):
         shutil.rmtree(cls.root)
+
+    @classmethod
+    def faulty(cls, folder, *flags, **variables):
+        variables = {"FAULT_FOLDER": str(folder / "jobs"), **variables}
+        return with_jobs(folder, "--jobs-chunk-rows", "100", *flags, LD_PRELOAD=str(cls.library), **variables)
 
     @classmethod
     def outcome(cls, daemon, folder):
@@ -492,6 +426,13 @@ class Faults(unittest.TestCase):
         self.assertGreater(self.steps.count("fdatasync"), 6 * 3)
         self.assertEqual(set(self.expected), {"vectors.npy", "scales.npy", "errors.jsonl"})
 
+    def test_steps_elsewhere_are_none(self):
+        folder, log = self.root / "jobs", self.root / "none"
+        folder.mkdir()
+        with self.faulty(folder, FAULT_FOLDER=str(self.root / "jo"), FAULT_LOG=str(log), FAULT_AT="1", FAULT_KIND="before") as daemon:
+            self.assertEqual(self.outcome(daemon, folder), self.expected)
+        self.assertFalse(log.exists())
+
     def test_a_daemon_that_dies_at_any_step_leaves_what_the_next_one_makes_the_same_file_of(self):
         # scripts/chaos-jobs.sh takes every step in each way.
         kinds = ("before", "after", "torn")
@@ -500,8 +441,7 @@ class Faults(unittest.TestCase):
             with self.subTest(step=f"{number} {self.steps[number - 1]}", kind=kind):
                 folder = self.root / f"{number}{kind}"
                 folder.mkdir()
-                target = with_jobs(
-                    folder, "--jobs-chunk-rows", "100", LD_PRELOAD=str(self.library), FAULT_AT=str(number), FAULT_KIND=kind)
+                target = self.faulty(folder, FAULT_AT=str(number), FAULT_KIND=kind)
                 client = Client(target.unix)
                 submitting = threading.Thread(target=self.submit, args=(client,))
                 submitting.start()
@@ -547,8 +487,7 @@ class Faults(unittest.TestCase):
             with self.subTest(kind=kind):
                 folder = self.root / kind
                 folder.mkdir()
-                with with_jobs(folder, "--jobs-chunk-rows", "100", "--log-level", "debug", LD_PRELOAD=str(self.library),
-                               FAULT_AT=str(first + 3), FAULT_KIND=kind, FAULT_COUNT="1") as daemon:
+                with self.faulty(folder, "--log-level", "debug", FAULT_AT=str(first + 3), FAULT_KIND=kind, FAULT_COUNT="1") as daemon:
                     with Client(daemon.unix) as client:
                         job = client.submit_job(self.data, JobSpec(key="k", encoding=Encoding.INT8))
                         self.assertTrue(eventually(lambda: client.job(job.id).stall != ""))

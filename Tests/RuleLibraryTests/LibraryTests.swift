@@ -142,6 +142,12 @@ import Testing
             #expect(try library.generation(added[number].digest).generation.records == added[number].records)
         }
         #expect(try library.prune(keeping: 3).generations == [])
+        // Pinned is told apart from kept anyway; what is not in the library is not missed.
+        let absent = added[3].digest
+        let held = try library.prune(keeping: 1, pinned: [added[7].digest, added[9].digest, absent])
+        #expect(held.generations == [added[8].digest] && held.pinned == [added[7].digest])
+        #expect(Set(try library.summaries().map(\.digest)) == Set([0, 2, 7, 9].map { added[$0].digest }))
+        #expect(try library.verify().faults == [] && library.generation(added[7].digest).generation.rules == added[7].rules)
         // What was pruned can be put in again.
         try library.add(added[3], worth: generations.worth(3))
         #expect(try library.generation(added[3].digest).generation.rules == added[3].rules)

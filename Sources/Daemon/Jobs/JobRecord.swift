@@ -2,6 +2,7 @@ package import Bytes
 import Corpora
 import FoundationEssentials
 package import Messages
+import RuleLibrary
 import SwiftProtobuf
 import Vectors
 package import Wire
@@ -136,7 +137,8 @@ package struct JobRecord: Codable, Sendable {
     private var isPossible: Bool {
         let encoding = VectorEncoding(rawValue: spec.encoding)
         let isName = { (name: String) in !name.isEmpty && name != "." && name != ".." && !name.contains("/") }
-        return (spec.path == nil) == (inputFile == nil) && encoding != nil && (encoding == .float32 || spec.output == .npy)
+        let hasGeneration = generation == 0 ? generationDigest.isEmpty : Digest(hexadecimal: generationDigest) != nil
+        return (spec.path == nil) == (inputFile == nil) && hasGeneration && encoding != nil && (encoding == .float32 || spec.output == .npy)
             && [spec.dimensions, dimensions].allSatisfy { 0...1_024 ~= $0 && (encoding != .binary || $0 % 8 == 0) }
             && [created, started, ended].allSatisfy { 0...1 << 53 ~= $0 }
             && 0...1 << 50 ~= inputBytes && 0...min(inputBytes, Self.maximumRows) ~= inputRows

@@ -222,22 +222,13 @@ final class JobStore: Sendable {
             guard flock(file.number, LOCK_EX | LOCK_NB) == 0 else {
                 return unavailable(errno == EWOULDBLOCK ? "another daemon has \(folder)" : String(cString: strerror(errno)))
             }
+            let ids = try JobID.all(in: folder)
             lock.store(dup(file.number), ordering: .releasing)
+            for id in ids { recover(id) }
         } catch { return unavailable(error.summary) }
-        for name in Self.names(in: folder) where JobID.isValid(name) { recover(name) }
     }
 
     private func unavailable(_ reason: String) { service.log.write(.jobsUnavailable, [.reason: reason]) }
-
-    private static func names(in path: String) -> [String] {
-        guard let folder = opendir(path) else { return [] }
-        defer { closedir(folder) }
-        var names: [String] = []
-        while let entry = readdir(folder) {
-            names.append(withUnsafeBytes(of: &entry.pointee.d_name) { String(decoding: $0.prefix { $0 != 0 }, as: UTF8.self) })
-        }
-        return names.sorted()
-    }
 
     private func recover(_ id: String) {
         let path = "\(folder)/\(id)"
