@@ -116,7 +116,7 @@ struct AdaptCommand: ParsableCommand {
         let domain = try pair(texts, vectors, "domain")
         let general = try general.map { try pair($0, generalVectors, "general") }
         var inputs = Adaptation.Inputs(
-            domain: domain, corpus: try Digest(ofFile: domain.texts), teacher: try Digest(ofFile: domain.vectors))
+            domain: domain, corpus: try Digest(ofFiles: [domain.texts]), teacher: try Digest(ofFiles: [domain.vectors]))
         inputs.general = general
         inputs.basis = try basis ?? alignment([domain] + (general.map { [$0] } ?? []), parent, fitting)
         var search = SearchOptions()

@@ -33,6 +33,11 @@ struct EvolveCommand: ParsableCommand {
     @Argument(help: "The teacher's vectors of these texts.")
     var vectors: String
 
+    @Option(
+        parsing: .upToNextOption,
+        help: ArgumentHelp("Further texts and their vectors, in pairs; may be repeated.", valueName: "file"))
+    var also: [String] = []
+
     @Option(help: ArgumentHelp("Projection of vectors that are wider than the model's, as for sae fit.", valueName: "npy"))
     var basis: String?
 
@@ -100,6 +105,7 @@ struct EvolveCommand: ParsableCommand {
     var promote = false
 
     func validate() throws {
+        try TeacherPair.validate(also: also)
         guard (1...1_000_000).contains(rounds) else { throw ValidationError("--rounds is from 1 to 1,000,000") }
         guard cpuMinutes >= 0 else { throw ValidationError("--cpu-minutes is 0 or more") }
         guard (1...1_000_000).contains(candidates) else { throw ValidationError("--candidates is from 1 to 1,000,000") }
@@ -117,12 +123,13 @@ struct EvolveCommand: ParsableCommand {
 
     func run() throws {
         if let report { try checkWritable(report) }
+        let pairs = TeacherPair.pairs(texts, vectors, also: also)
         let base = try model.open()
         var library = try Library(place.library, access: .writing)
         Terminal.printNote("reading texts and vectors")
         let material = try MiningMaterial(
-            [TeacherPair(texts: texts, vectors: vectors)], basis: basis, engine: Engine(model: base), options: fitting)
-        let (corpus, teacher) = (try Digest(ofFile: texts), try Digest(ofFile: vectors))
+            pairs, basis: basis, engine: Engine(model: base), options: fitting)
+        let (corpus, teacher) = (try Digest(ofFiles: pairs.map(\.texts)), try Digest(ofFiles: pairs.map(\.vectors)))
         let path = try model.model ?? ResourceLocator.model()
         func search(_ options: SearchOptions, checkpoint: String?) -> RuleSearch {
             RuleSearch(
@@ -189,9 +196,13 @@ struct EvolveCommand: ParsableCommand {
 extension SearchOptions.Method: ExpressibleByArgument {}
 
 extension Digest {
-    /// SHA-256 of a file's bytes.
-    init(ofFile path: String) throws {
-        let file = try MappedFile(path)
-        self = withExtendedLifetime(file) { Digest(SHA256.digest(of: file.bytes)) }
+    /// SHA-256 of the files' bytes, end to end.
+    init(ofFiles paths: [String]) throws {
+        let hash = SHA256()
+        for path in paths {
+            let file = try MappedFile(path)
+            withExtendedLifetime(file) { hash.update(file.bytes) }
+        }
+        self = Digest(hash.finalize())
     }
 }

@@ -1,3 +1,4 @@
+import Bytes
 import Foundation
 import Models
 import TestSupport
@@ -16,10 +17,11 @@ import Testing
         teacher = try RiverTeacher(folder.path("texts"), count: 1_500, seed: 33, model: model)
     }
 
-    private func evolve(_ library: String, _ options: String...) throws -> Command {
-        try Command(
-            ["evolve", teacher.texts, teacher.vectors, "--model", model, "--library", folder.path(library), "--rounds", "2",
-             "--refit-every", "2", "--islands", "2", "--population", "3", "--candidates", "256", "--held-out", "1000"] + options)
+    private func evolve(_ library: String, _ options: String...) throws -> Command { try Command(arguments(library) + options) }
+
+    private func arguments(_ library: String) -> [String] {
+        ["evolve", teacher.texts, teacher.vectors, "--model", model, "--library", folder.path(library), "--rounds", "2",
+         "--refit-every", "2", "--islands", "2", "--population", "3", "--candidates", "256", "--held-out", "1000"]
     }
 
     private func object(_ text: String) throws -> Any { try JSONSerialization.jsonObject(with: Data(text.utf8)) }
@@ -86,6 +88,25 @@ import Testing
         #expect(try heldOut(best) > heldOut(start))
         #expect(kept.allSatisfy { $0["promoted"] as? Bool == false })
         #expect(try evolve("c", "--method", "greedy", "--control").status == 64)
+    }
+
+    @Test func `further texts propose and decide, too, and the generation names them all`() throws {
+        // Of 3,000 texts only the first file's share is held out.
+        func counts(_ library: String, _ options: String...) throws -> [Int] {
+            let page = folder.path("\(library).html")
+            let run = try Command(arguments(library) + ["--method", "greedy", "--report", page] + options)
+            #expect(run.status == 0, "\(run.errors)")
+            let html = try String(contentsOfFile: page, encoding: .utf8)
+            let said = try #require(html.firstMatch(of: #/(\d[\d,]*) texts propose, (\d[\d,]*) decide, (\d[\d,]*) are held out/#))
+            return [said.1, said.2, said.3].compactMap { Int($0.filter { $0 != "," }) }
+        }
+        let (both, alone) = (try counts("a", "--also", teacher.texts, teacher.vectors), try counts("b"))
+        #expect(both[2] == alone[2] && both[0] + both[1] == 1_500 + alone[0] + alone[1], "\(both) \(alone)")
+        let corpus = try Data(contentsOf: URL(fileURLWithPath: teacher.texts))
+        let kept = try generations("a")
+        let digest = (corpus + corpus).withUnsafeBytes { SHA256.digest(of: $0) }.map { String(format: "%02x", $0) }.joined()
+        #expect(kept.contains { $0["corpus"] as? String == digest })
+        #expect(try evolve("c", "--also", teacher.texts).status == 64)
     }
 
     @Test func `a generation is evaluated in the place of the model's rules`() throws {
