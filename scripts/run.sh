@@ -34,6 +34,7 @@ trap stop EXIT
 trap 'exit 130' INT TERM
 
 say "starting the daemon on a free loopback port"
+for name in $(compgen -v SAE_); do unset "$name"; done
 SAE_LOG_FORMAT=json "$sae" serve --listen 127.0.0.1:0 --unix '' --http '' --drain-lame-duck-ms 0 2> >(tee "$folder/log" >&2) &
 daemon=$!
 for _ in $(seq 100); do

@@ -3,7 +3,8 @@ import Glibc
 /// A file mapped for reading. The mapping lives as long as the object, and whoever keeps a pointer into it
 /// keeps the object too.
 ///
-/// Safe as `Sendable`: the mapping is private, read-only and never changes after `init`.
+/// Safe as `Sendable`: the mapping is private, and nothing here writes to it. Whoever replaces a file that may be mapped does so by
+/// renaming (`AtomicFileWriter`): what is overwritten in place may change under the reader, and a file cut short ends it by SIGBUS.
 package final class MappedFile: @unchecked Sendable {
     package let path: String
     /// All bytes of the file; empty for an empty file.

@@ -52,7 +52,7 @@ final class Lane: @unchecked Sendable {
         return counts
     }
 
-    /// Requests by method, for the gauge.
+    /// No connection has anything under way.
     var isQuiet: Bool { connections.values.allSatisfy(\.isQuiet) }
 
     private func tick(_ now: UInt64) {

@@ -98,7 +98,7 @@ extension ServerConnection {
                 waiting, of: stream, on: self, window: Int(state.peerInitialWindow))
             stream.prepared = request
         }
-        let most = EmbedStream.mostPayload(request)
+        let most = request.answerBytes
         // Computed only when the answer fits: a reader that pauses holds input, never output.
         guard stream.promised + most <= window else { return false }
         do throws(Failure) {
@@ -136,7 +136,7 @@ extension ServerConnection {
     private func sendReady(_ stream: EmbedStream) {
         while let first = stream.running.first, let answer = first.answer {
             stream.running.removeFirst()
-            stream.promised -= EmbedStream.mostPayload(first.request)
+            stream.promised -= first.request.answerBytes
             hold(first.request, -1)
             state.spend(answer.reduce(-FrameHeader.byteCount) { $0 + $1.count }, on: stream.id)
             for buffer in answer { socket.enqueue(buffer) }

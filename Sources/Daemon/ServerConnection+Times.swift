@@ -68,14 +68,12 @@ extension ServerConnection {
         guard socket.outboxBytes > 0,
             now >= socket.lastOutputProgress + service.serving.configuration.writeStall.nanoseconds
         else { return }
+        // Nothing can be said to it: the kernel has no room.
         if closeReason == nil {
-            // If it fits: between frames, and only if the kernel has room for so little.
-            socket.dropUnbegun()
             stopCalls()
-            perform(state.close(.resourceExhausted, reason: "slow_reader"))
+            closeReason = "slow_reader"
         }
         service.slowReader(id, peer: peer.name)
-        socket.flush()
         socket.close(resets: true)
     }
 

@@ -80,10 +80,12 @@ extension Service {
         workers.join()
         // What workers said last is heard before anybody may let the service go.
         for lane in lanes { lane.ioQueue.sync {} }
-        operations.withLock { server in
-            server?.close()
-            server = nil
+        // Closed outside of the lock, for which the server's own loop may be waiting.
+        let server = operations.withLock { server in
+            defer { server = nil }
+            return server
         }
+        server?.close()
         log.write(.drainEnd)
         log.write(.shutdown)
         stopped.signal()

@@ -38,6 +38,7 @@ package final class Service: Sendable {
     let operations = Mutex<HTTPServer?>(nil)
     let connectionCount = Atomic<Int>(0)
     private let nextConnection = Atomic<UInt64>(1)
+    private let nextLane = Atomic<Int>(0)
     /// What the drain waits for and with.
     private let jobStore = Mutex<JobStore?>(nil)
     let drainQueue = DispatchQueue(label: "sae.drain")
@@ -198,7 +199,8 @@ package final class Service: Sendable {
     private func accept(_ descriptor: Int32, _ transport: TransportName) {
         let id = nextConnectionID()
         let lanes = lanes
-        let lane = lanes[Int(id) % lanes.count]
+        // Not by the id, which HTTP's connections take, too.
+        let lane = lanes[nextLane.wrappingAdd(1, ordering: .relaxed).oldValue % lanes.count]
         openConnections.enter()
         let isOver = connectionCount.wrappingAdd(1, ordering: .relaxed).newValue > configuration.maximumConnections
         metrics.connectionsOpened[transport.rawValue].add()

@@ -81,15 +81,6 @@ package final class Connection: DescriptorOwner, @unchecked Sendable {
         queuedBytes += buffer.count
     }
 
-    /// Takes out of the outbox what the kernel has nothing of yet: what is left ends at the end of a buffer.
-    package func dropUnbegun() {
-        guard outboxHead < outbox.count else { return }
-        let first = outbox[outboxHead]
-        outbox = first.isBegun ? [first] : []
-        outboxHead = 0
-        queuedBytes = outbox.first?.count ?? 0
-    }
-
     /// Hands as much as the kernel takes to it, in as few calls as possible.
     package func flush() {
         guard !isClosed, !isClosing, outboxBytes > 0, !waits(for: .writable) else { return }
@@ -315,7 +306,6 @@ package final class Connection: DescriptorOwner, @unchecked Sendable {
             let buffer = outbox[outboxHead]
             let part = min(left, buffer.count)
             buffer.start += part
-            buffer.isBegun = true
             left -= part
             if buffer.count == 0 { outboxHead += 1 }
         }

@@ -9,8 +9,6 @@ package final class SendBuffer: @unchecked Sendable {
     package let capacity: Int
     package var start: Int
     package var end: Int
-    /// The kernel has taken some of it.
-    var isBegun = false
 
     /// Uninitialised memory of `headroom + count` bytes, of which the last `count` are live.
     package init(headroom: Int, count: Int) {

@@ -1,5 +1,4 @@
-/// EmbedResponse as the daemon fills it, encoded without the generated type into a buffer that is reused. The
-/// bytes are those of the generated type.
+/// EmbedResponse as the daemon fills it, encoded without the generated type. The bytes are those of the generated type.
 package struct EmbedResponseFields: Sendable {
     package struct RowError: Sendable, Equatable {
         package var index: UInt32

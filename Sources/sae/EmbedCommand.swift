@@ -81,9 +81,10 @@ struct EmbedCommand: AsyncParsableCommand {
         for first in stride(from: 0, to: lines.count, by: blockCount) {
             let range = first..<min(first + blockCount, lines.count)
             let block = try await embedder.embed(lines, range)
-            dimensions = block.dimensions
+            // 0 of a daemon that had no text to embed.
+            dimensions = block.dimensions > 0 ? block.dimensions : dimensions
             for row in 0..<range.count {
-                if let reason = block.errors[row] {
+                if let reason = isCut(lines, range.lowerBound + row) ? tooLong : block.errors[row] {
                     guard skipInvalid else {
                         throw CommandError.text(place: place(of: range.lowerBound + row), reason: reason)
                     }
@@ -95,7 +96,7 @@ struct EmbedCommand: AsyncParsableCommand {
                     vector, text: lines[range.lowerBound + row], number: range.lowerBound + row + 1)
             }
         }
-        if lines.count == 0 { dimensions = try await embedder.dimensions() }
+        if dimensions == 0 { dimensions = try await embedder.dimensions() }
         try sink.finish(columnCount: dimensions)
         if !skipped.isEmpty {
             let numbers = skipped.prefix(20).map { String($0 + 1) }.joined(separator: ", ")
@@ -138,16 +139,19 @@ struct EmbedCommand: AsyncParsableCommand {
             for text in texts { lines.append(text.utf8) }
             return lines
         }
-        // One byte over what a text may have is enough to refuse it.
-        var reader = try LineReader(input == "-" ? "/dev/stdin" : input, maximumLineBytes: 65_537, cutsLonger: true)
+        var reader = try LineReader(input == "-" ? "/dev/stdin" : input, maximumLineBytes: longestLine + 2, cutsLonger: true)
         var line: [UInt8] = []
         while try reader.appendNext(to: &line) {
-            if line.last == UInt8(ascii: "\r") { line.removeLast() }
+            // The end of a line that was cut is none.
+            if line.last == UInt8(ascii: "\r"), line.count < longestLine + 2 { line.removeLast() }
             lines.append(line)
             line.removeAll(keepingCapacity: true)
         }
         return lines
     }
+
+    /// Whether a line of a file lost its end, whatever a daemon would take.
+    private func isCut(_ lines: TextLines, _ index: Int) -> Bool { input != nil && lines.range(index).count > longestLine }
 
     private func place(of index: Int) -> String {
         guard let input else { return "text \(index + 1)" }
@@ -155,5 +159,8 @@ struct EmbedCommand: AsyncParsableCommand {
     }
 }
 
+/// Bytes of a line of a file.
+private let longestLine = TextLimits().maximumTextBytes
+private let tooLong = RowStatus.tooManyBytes.reason(TextLimits()) ?? ""
 /// Texts embedded at a time.
 private let blockCount = 16_384

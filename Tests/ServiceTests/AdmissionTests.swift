@@ -19,12 +19,6 @@ import Wire
     @Test(arguments: [
         Overload(limit: "queue.max_texts", texts: ["a", "b", "c", "d", "e"]) { $0.queueMaximumTexts = 4 },
         Overload(limit: "queue.max_pieces", texts: [String](repeating: "x", count: 400)) { $0.queueMaximumPieces = 100 },
-        Overload(limit: "limits.max_connection_output_bytes", texts: [String](repeating: "a", count: 70)) {
-            $0.maximumConnectionOutputBytes = 65_536
-        },
-        Overload(limit: "limits.max_buffer_bytes", texts: [String](repeating: "a", count: 1_000)) {
-            $0.maximumBufferBytes = 1_048_576
-        },
     ])
     func `overload is refused at once with its limit and a time to come back`(_ overload: Overload) async throws {
         let fixture = try ServiceFixture(overload.configure)
@@ -44,6 +38,55 @@ import Wire
         #expect(fixture.metric("sae_buffer_bytes") == 0)
         try await peer.send(embedRequest(3, ["a"]))
         #expect(try await peer.words() == "message")
+    }
+
+    /// Beside a request with 5 MB of texts and an answer of 1.1 MB.
+    @Test(arguments: [
+        Overload(limit: "limits.max_connection_output_bytes", texts: [String](repeating: "a", count: 1_000)) {
+            $0.maximumConnectionOutputBytes = 2_000_000
+        },
+        Overload(limit: "limits.max_buffer_bytes", texts: [String](repeating: "a", count: 1_000)) { $0.maximumBufferBytes = 6_500_000 },
+    ])
+    func `an answer that finds no room now is refused, to be asked for again`(_ overload: Overload) async throws {
+        let (fixture, peer) = try await busyFixture(overload.configure)
+        try await peer.send(embedRequest(3, overload.texts))
+        let end = try #require(try await peer.frame())
+        #expect(words(end) == "END 3 RESOURCE_EXHAUSTED refused \(overload.limit)")
+        let status = try #require(wireMessage(Sae_V1_Status.self, end.message))
+        #expect((10...1_000).contains(status.retryAfterMs))
+        #expect(fixture.metrics.refusals[overload.limit].value == 1)
+        try await peer.send(frame(.cancel, stream: 1))
+        #expect(try await peer.words() == "END 1 CANCELLED")
+        #expect(await eventually { fixture.metric("sae_buffer_bytes") == 0 })
+        try await peer.send(embedRequest(5, overload.texts))
+        #expect(try await peer.words() == "message")
+    }
+
+    @Test(arguments: [
+        Overload(limit: "limits.max_connection_output_bytes", texts: [String](repeating: "a", count: 70)) {
+            $0.maximumConnectionOutputBytes = 65_536
+        },
+        Overload(limit: "limits.max_buffer_bytes", texts: [String](repeating: "a", count: 1_000)) { $0.maximumBufferBytes = 1_048_576 },
+    ])
+    func `an answer that can never be held is refused for good`(_ overload: Overload) async throws {
+        let fixture = try ServiceFixture(overload.configure)
+        let peer = try await RawPeer.greeted(fixture.tcpEndpoint)
+        try await peer.send(embedRequest(1, overload.texts))
+        let frame = try #require(try await peer.frame())
+        #expect(words(frame) == "END 1 INVALID_ARGUMENT \(overload.limit)")
+        #expect(try #require(wireMessage(Sae_V1_Status.self, frame.message)).retryAfterMs == 0)
+        #expect(await eventually { fixture.metric("sae_buffer_bytes") == 0 })
+    }
+
+    @Test func `a chunk whose answer can never be held ends its stream, where one that is refused would wait`() async throws {
+        let fixture = try ServiceFixture { $0.maximumConnectionOutputBytes = 65_536 }
+        let client = try await Client(connectingTo: fixture.unixEndpoint)
+        let texts = AsyncStream<String> { continuation in
+            for _ in 0..<256 { continuation.yield("a dog") }
+            continuation.finish()
+        }
+        await #expect { for try await _ in client.embedStream(texts) {} } throws: { ($0 as? ClientError)?.code == .invalidArgument }
+        client.close()
     }
 
     @Test func `a request that would wait too long is refused now`() async throws {

@@ -4,9 +4,11 @@ import Foundation
 import Glibc
 import SAEClient
 import SAEEngine
+import TestPeers
 import TestSupport
 import Testing
 import Transport
+import Wire
 
 struct OperationTests {
     /// Sends `request` to the HTTP port and reads until the daemon closes.
@@ -39,6 +41,24 @@ struct OperationTests {
         let fixture = try ServiceFixture()
         let answer = try await exchange("\(route) HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n", with: fixture)
         #expect(answer.hasPrefix("HTTP/1.1 \(status) "), "\(answer)")
+    }
+
+    @Test func `a worker that is stuck is told by livez and in the log, and the page of metrics still comes`() async throws {
+        let fixture = try ServiceFixture {
+            PressureTests.slowDown(&$0)
+            $0.watchdogStall = .milliseconds(20)
+        }
+        let peer = try await RawPeer.greeted(fixture.unixEndpoint)
+        let probe = "GET /livez HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n"
+        try await peer.send(embedRequest(1, PressureTests.slowWork))
+        #expect(await eventually { !fixture.service.isAdvancing })
+        #expect(try await exchange(probe, with: fixture).hasPrefix("HTTP/1.1 503 "))
+        let page = try await exchange(probe.replacing("/livez", with: "/metrics"), with: fixture)
+        let lag = try #require(page.firstMatch(of: #/\nsae_watchdog_lag_seconds (\S+)/#))
+        #expect(try #require(Double(lag.1)) > 0.02)
+        #expect(await eventually { fixture.log.contains { $0.contains("\"event\":\"watchdog_lag\"") } })
+        try await peer.send(frame(.cancel, stream: 1))
+        #expect(await eventually { fixture.service.isAdvancing })
     }
 
     @Test func `a head over the limits and a body are refused`() async throws {

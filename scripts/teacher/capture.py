@@ -37,7 +37,7 @@ def default_model():
 
 def read_lines(path, first, count):
     opener = gzip.open if path.endswith(".gz") else open
-    with opener(path, "rt", encoding="utf-8", newline="\n") as file:
+    with opener(path, "rt", encoding="utf-8", errors="replace", newline="\n") as file:
         lines = [line.rstrip("\n") for line in file]
     return lines[first:] if count is None else lines[first:first + count]
 

@@ -156,12 +156,6 @@ extension HTTPConnection {
         let arrived = Arrival(
             call: wanted.call, time: upload.arrival, deadline: upload.deadline, renderedBytes: wanted.answerBytes)
         let request = try service.methods.request(arrived, on: exchange)
-        let limit = service.configuration.maximumConnectionOutputBytes
-        guard request.answerBytes <= limit else {
-            throw Failure(
-                .invalidArgument, "the answer would be over the limit", limit: "limits.max_connection_output_bytes",
-                value: UInt64(limit))
-        }
         let now = monotonicNanoseconds()
         guard now < upload.deadline else { throw Failure(.deadlineExceeded, "the deadline has passed") }
         // What a worker says of it comes by way of this loop, and so later than what follows.

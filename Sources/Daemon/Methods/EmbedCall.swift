@@ -21,9 +21,9 @@ final class EmbedCall: Request, @unchecked Sendable {
     private let notes = Mutex(RowNotes())
     private let pieces: Mutex<[UInt32]>
 
-    /// Bytes that an answer of `count` rows may take (service section 4).
+    /// Most bytes of an answer of `count` rows: a row error takes up to 96 bytes.
     static func answerBytes(_ count: Int, _ encoding: VectorEncoding, _ dimensions: Int) -> Int {
-        encoding.byteCount(rows: count, dimensions: dimensions) + 64 * count + 256
+        encoding.byteCount(rows: count, dimensions: dimensions) + 96 * count + 256
     }
 
     init(
@@ -95,21 +95,23 @@ final class EmbedCall: Request, @unchecked Sendable {
 
     override func answer() throws(Failure) -> Answer {
         let generation = try generationOfRows(wanted: options.generation)
-        let (notes, pieces) = (notes.withLock { $0 }, pieces.withLock { $0 })
+        let notes = notes.withLock { $0 }
         countTexts(lengths.count, notes)
-        var writer = FieldWriter()
-        writer.number(1, UInt64(lengths.count))
-        writer.number(2, UInt64(dimensions))
-        writer.number(3, UInt64(encoding.rawValue))
-        writer.fixed64(4, generation)
-        for (index, failure) in notes.errors.sorted(by: { $0.index < $1.index }) {
-            writer.bytes(5, failure.rowError(index))
+        var fields = EmbedResponseFields()
+        fields.count = UInt32(lengths.count)
+        fields.dimensions = UInt32(dimensions)
+        fields.encoding = encoding.rawValue
+        fields.generation = generation
+        fields.errors = notes.errors.sorted { $0.index < $1.index }.map { index, failure in
+            .init(index: UInt32(index), code: UInt32(failure.code.rawValue), message: failure.message, limit: failure.limit)
         }
-        writer.packed(6, pieces)
-        writer.packed(7, notes.truncated.sorted().map(UInt32.init))
-        writer.number(8, UInt64(queueMicroseconds))
-        writer.number(9, UInt64(computeMicroseconds))
-        return Answer(message: writer.bytes, attachment: output)
+        fields.pieces = pieces.withLock { $0 }
+        fields.truncated = notes.truncated.sorted().map(UInt32.init)
+        fields.queueMicroseconds = UInt32(clamping: queueMicroseconds)
+        fields.computeMicroseconds = UInt32(clamping: computeMicroseconds)
+        var message: [UInt8] = []
+        fields.encode(to: &message)
+        return Answer(message: message, attachment: output)
     }
 }
 
@@ -135,15 +137,5 @@ extension Failure {
             self.init(.invalidArgument, reason, limit: "limits.max_pieces_per_text", value: UInt64(limits.maximumPieces))
         case .noDirection: self.init(.internal, reason)
         }
-    }
-
-    /// Bytes of a `RowError` for row `index`.
-    func rowError(_ index: Int) -> [UInt8] {
-        var writer = FieldWriter()
-        writer.number(1, UInt64(index))
-        writer.number(2, UInt64(code.rawValue))
-        writer.bytes(3, Array(message.utf8))
-        if !limit.isEmpty { writer.bytes(4, Array(limit.utf8)) }
-        return writer.bytes
     }
 }

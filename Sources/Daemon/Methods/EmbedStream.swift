@@ -49,9 +49,6 @@ final class EmbedStream {
         generation = serving.engine.generation
         self.options = options
     }
-
-    /// Most bytes of an answer's payload: a row error takes up to 96 bytes.
-    static func mostPayload(_ request: EmbedCall) -> Int { request.answerBytes + 32 * request.lengths.count }
 }
 
 /// How the texts of an Embed or an EmbedStream are to be answered: checked fields of an EmbedRequest.

@@ -92,7 +92,7 @@ struct Methods: Sendable {
         let arrived = Arrival(call: call, time: waiting.arrival, deadline: stream.deadline)
         let request = EmbedCall(
             arrived, on: connection, by: serving.generation, texts: texts, lengths: fields.lengths, options: options)
-        let bytes = EmbedStream.mostPayload(request)
+        let bytes = request.answerBytes
         guard bytes <= window else { throw tooLarge("client.initial_window", window) }
         guard bytes <= Int(connection.peerMaximumFrameBytes) else {
             throw tooLarge("client.max_frame_bytes", Int(connection.peerMaximumFrameBytes))

@@ -67,40 +67,18 @@ final class SimilarityCall: Request, @unchecked Sendable {
         countTexts(lengths.count, RowNotes())
         let (rows, columns) = Self.shape(count: lengths.count, left: left)
         let output = SendBuffer(headroom: Answer.headroom, count: rows * columns * 4)
-        let unit = vectors.body.bindMemory(to: Float.self)
+        let units = vectors.body.bindMemory(to: Float.self)
         let cells = output.body.bindMemory(to: Float.self)
+        func unit(_ text: Int) -> UnsafeBufferPointer<Float> {
+            UnsafeBufferPointer(rebasing: UnsafeBufferPointer(units)[text * dimensions..<(text + 1) * dimensions])
+        }
         for row in 0..<rows {
-            for column in 0..<columns {
-                cells[row * columns + column] = dot(unit, row, left + column)
-            }
+            for column in 0..<columns { cells[row * columns + column] = dot(unit(row), unit(left + column)) }
         }
         var writer = FieldWriter()
         writer.number(1, UInt64(rows))
         writer.number(2, UInt64(columns))
         writer.fixed64(3, try generationOfRows(wanted: wantedGeneration))
         return Answer(message: writer.bytes, attachment: output)
-    }
-
-    /// The cosine of two unit rows: eight running sums, added in order.
-    private func dot(_ rows: UnsafeMutableBufferPointer<Float>, _ a: Int, _ b: Int) -> Float {
-        let a = a * dimensions, b = b * dimensions
-        var sums = SIMD8<Float>(repeating: 0)
-        var index = 0
-        while index + 8 <= dimensions {
-            var x = SIMD8<Float>(), y = SIMD8<Float>()
-            for lane in 0..<8 {
-                x[lane] = rows[a + index + lane]
-                y[lane] = rows[b + index + lane]
-            }
-            sums += x * y
-            index += 8
-        }
-        var total: Float = 0
-        for lane in 0..<8 { total += sums[lane] }
-        while index < dimensions {
-            total += rows[a + index] * rows[b + index]
-            index += 1
-        }
-        return total
     }
 }

@@ -31,11 +31,9 @@ extension Service {
         page.gauge("sae_workers", "Worker threads.", workers.count)
         page.gauge("sae_buffer_bytes", "Payloads, reservations and unsent output.", admission.bufferedBytes)
         var counts: [TransportName: (connections: Int, streams: Int)] = [:]
-        for lane in lanes {
-            for (transport, count) in lane.ioQueue.sync({ lane.counts() }) {
-                let before = counts[transport] ?? (0, 0)
-                counts[transport] = (before.connections + count.connections, before.streams + count.streams)
-            }
+        for (transport, count) in countsOfLanes() {
+            let before = counts[transport] ?? (0, 0)
+            counts[transport] = (before.connections + count.connections, before.streams + count.streams)
         }
         counts[.http] = operations.withLock { server in
             server.map { ($0.connections.openCount, $0.connections.busyCount) }
@@ -60,6 +58,22 @@ extension Service {
         return page.text
     }
 
+    /// What the lanes count, without those that are stuck: their part is missing, and `sae_watchdog_lag_seconds` tells of them.
+    private func countsOfLanes() -> [(TransportName, (connections: Int, streams: Int))] {
+        let gathered = LaneCounts()
+        let group = DispatchGroup()
+        for lane in lanes {
+            group.enter()
+            lane.ioQueue.async {
+                let counts = lane.counts()
+                gathered.all.withLock { $0 += counts.map { ($0.key, $0.value) } }
+                group.leave()
+            }
+        }
+        _ = group.wait(timeout: .now() + .milliseconds(250))
+        return gathered.all.withLock { $0 }
+    }
+
     private func writeJobs(to page: inout MetricsPage) {
         let states = jobs.all.map { job in job.read { ($0.record.phase, $0.stall) } }
         page.header("sae_jobs", "gauge", "Corpus jobs.")
@@ -70,4 +84,9 @@ extension Service {
         page.line("sae_job_stalled", "reason=\"disk\"", states.count { !$0.1.isEmpty })
         page.gauge("sae_job_disk_bytes", "Inputs and outputs of corpus jobs, those to come among them.", jobs.diskBytes)
     }
+}
+
+/// Where the lanes put what they count, also those that come too late.
+private final class LaneCounts: Sendable {
+    let all = Mutex<[(TransportName, (connections: Int, streams: Int))]>([])
 }

@@ -103,6 +103,13 @@ final class Admission: Sendable {
     ) throws(Failure) {
         let limits = current.value.configuration
         let answerBytes = request.answerBytes
+        for (limit, value) in [
+            ("limits.max_connection_output_bytes", limits.maximumConnectionOutputBytes),
+            ("limits.max_buffer_bytes", limits.maximumBufferBytes),
+        ] where answerBytes > value {
+            // However long the client waits.
+            throw Failure(.invalidArgument, "the answer would be over the limit", limit: limit, value: UInt64(value))
+        }
         try checkOutput(answerBytes: answerBytes, connectionBytes: connectionBytes)
         // Reserved first, so that two I/O queues cannot both take the last room.
         let total = buffered.wrappingAdd(answerBytes, ordering: .relaxed).newValue

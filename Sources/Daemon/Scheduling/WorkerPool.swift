@@ -89,13 +89,16 @@ private final class Worker: Sendable {
             let end = monotonicNanoseconds()
             let isLast = slice.request.finished(slice.range.count, nanoseconds: end - start)
             if isLast && slice.request.isMixed { computeAgain(slice.request, at: desk) }
-            busySince.store(0, ordering: .relaxed)
             record(slice, nanoseconds: end - start, desk)
             if scheduler.finished(slice, nanoseconds: end - start) {
                 slice.request.connection.complete(slice.request, .letGo)
             } else if isLast {
+                // Makes the answer, of Similarity the matrix.
+                let finishing = monotonicNanoseconds()
                 onFinished(slice.request)
+                metrics.workerBusyNanoseconds.add(Int(monotonicNanoseconds() - finishing))
             }
+            busySince.store(0, ordering: .relaxed)
         }
     }
 
