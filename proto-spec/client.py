@@ -239,13 +239,7 @@ class Failure(Exception):
 
 class Client:
     def __init__(self, endpoint, token="", crc=True, timeout=10.0):
-        if endpoint.startswith("unix:"):
-            self.socket = socket.socket(socket.AF_UNIX)
-            self.socket.settimeout(timeout)
-            self.socket.connect(endpoint[5:])
-        else:
-            host, port = endpoint[len("tcp://"):].rsplit(":", 1)
-            self.socket = socket.create_connection((host.strip("[]"), int(port)), timeout)
+        self.socket = self.connect(endpoint, timeout)
         self.crc, self.stream, self.timeout = False, -1, timeout
         hello = {"version_min": 1, "version_max": 1, "software": "sae-script/1", "token": token,
                  "max_frame_bytes": 4194304, "initial_window": 1048576, "features": int(crc)}
@@ -255,6 +249,16 @@ class Client:
             raise Failure("the server does not say HELLO")
         self.hello = decode("Hello", message)
         self.crc = bool(int(self.hello.get("features", "0")) & int(crc))
+
+    @staticmethod
+    def connect(endpoint, timeout):
+        if endpoint.startswith("unix:"):
+            connected = socket.socket(socket.AF_UNIX)
+            connected.settimeout(timeout)
+            connected.connect(endpoint[5:])
+            return connected
+        host, port = endpoint[len("tcp://"):].rsplit(":", 1)
+        return socket.create_connection((host.strip("[]"), int(port)), timeout)
 
     def __enter__(self):
         return self

@@ -148,7 +148,7 @@ package final class Service: Sendable {
         }
         memory.watch { [weak self] in
             guard let self, !hasStopped.load(ordering: .relaxed) else { return nil }
-            return admission.bufferedBytes
+            return .init(buffered: admission.bufferedBytes, connections: connectionCount.load(ordering: .relaxed))
         }
         notifier.startWatchdog { [weak self] in self?.isAdvancing ?? false }
     }

@@ -5,7 +5,7 @@ import socket
 import threading
 import time
 
-from rig import HELLO, ROOT, Beside, Daemon, connect, conversations, daemon, greeted, quantile, resident_while, script
+from rig import HELLO, ROOT, Beside, Daemon, Encryption, connect, conversations, daemon, greeted, quantile, resident_while, script
 
 GOLDEN = [bytes.fromhex(path.read_text()) for path in sorted((ROOT / "proto-spec/vectors").glob("*.hex"))]
 ENDS = (OSError, EOFError)
@@ -32,9 +32,14 @@ def abuse(run):
 
 
 def _noise(target, dice):
-    where = dice.choice([target.tcp, target.unix, "tcp://" + target.http[len("http://"):]])
+    scheme, _, http = target.http.partition("://")
+    places = [target.tcp, target.endpoint, {"http": "tcp://", "https": "tls://"}[scheme] + http]
+    if Encryption.ca:
+        # What is no handshake at all, on both ports.
+        places += ["tcp://" + place[len("tls://"):] for place in places]
+    where = dice.choice(places)
     with connect(where) as peer:
-        if not where.endswith(target.http[len("http://"):]) and dice.random() < 0.5:
+        if not where.endswith(http) and dice.random() < 0.5:
             peer.sendall(HELLO)
         peer.sendall(dice.choice([b"", b"GET /", b"POST /embed HTTP/1.1\r\nContent-Length: ", b"SAE1", b"\x16\x03\x01"])
                      + dice.randbytes(dice.choice([1, 27, 28, 100, 5_000])))
@@ -72,7 +77,7 @@ def _mutant(target, dice):
 
 
 def _abuse(target, dice):
-    with greeted(dice.choice([target.tcp, target.unix])) as peer:
+    with greeted(dice.choice([target.tcp, target.endpoint])) as peer:
         kind = dice.randrange(4)
         if kind == 0:
             peer.sendall(b"".join(conversations.embed(2 * n + 1, [b"x y z"] * 50) + script.frame("CANCEL", stream=2 * n + 1)

@@ -8,13 +8,14 @@ import random
 import resource
 import shutil
 import signal
+import socket
 import subprocess
 import tempfile
 import threading
 import time
 
 import rig
-from rig import TEXTS, Beside, Daemon, conversations, daemon, frame_of, greeted, resident_while, script
+from rig import TEXTS, Beside, Daemon, Encryption, conversations, daemon, frame_of, greeted, resident_while, script
 
 import sae_client
 
@@ -24,12 +25,14 @@ MESSAGE, END, GOAWAY = 3, 4, 8
 def kill(run):
     """kill -9 and a new daemon in its place, ten times, under a client of the Python package that knows nothing of it."""
     folder = tempfile.mkdtemp(prefix="sae-chaos-")
-    target = Daemon(folder=folder)
+    # The next daemon is where the last one was: at the same path, or with TLS at the same port.
+    place = ["--listen", f"127.0.0.1:{_free_port()}"] if Encryption.ca else []
+    target = Daemon(*place, folder=folder)
     dice, stop, seen, ready = random.Random(1), threading.Event(), {"good": 0, "wrong": 0, "failed": []}, []
     answered, expected = [], b"".join(run.expected)
 
     def calling():
-        with sae_client.Client(target.unix) as client:
+        with sae_client.Client(target.endpoint, tls_ca=Encryption.ca) as client:
             while not stop.is_set():
                 try:
                     data = client.embed(TEXTS).data.tobytes()
@@ -43,7 +46,7 @@ def kill(run):
     for _ in range(10):
         time.sleep(dice.uniform(0.2, 0.6))
         target.kill()
-        target = Daemon(folder=folder)
+        target = Daemon(*place, folder=folder)
         ready.append(time.monotonic())
     time.sleep(1.5)
     stop.set()
@@ -60,13 +63,18 @@ def kill(run):
         run.note("first failure", seen["failed"][0])
 
 
+def _free_port():
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        return server.getsockname()[1]
+
+
 def sigterm(run):
     """SIGTERM, ten times, while connections send calls without a pause: none that was accepted may be lost."""
     sent = answered = refused = lost = broken = 0
     durations = []
     for turn in range(10):
         target = Daemon("--drain-lame-duck-ms", str([0, 300][turn % 2]))
-        clients = [_Pusher(target.tcp if n % 2 else target.unix) for n in range(8)]
+        clients = [_Pusher(target.tcp if n % 2 else target.endpoint) for n in range(8)]
         time.sleep(0.5)
         begin = time.monotonic()
         target.process.terminate()
@@ -133,14 +141,14 @@ class _Pusher:
 def peak(run):
     """Large calls from 60 clients and floods of connections, then peace: what they took is given back."""
     with Daemon() as target:
-        rig.bench(target.unix, run.texts, "--connections", 4, "--batch", 64, "--seconds", 1)
+        rig.bench(target.endpoint, run.texts, "--connections", 4, "--batch", 64, "--seconds", 1)
         base, end = target.resident, time.monotonic() + run.seconds
         request = conversations.embed(1, [b"word and " * 110] * 2_000)
 
         def asking():
             while time.monotonic() < end:
                 try:
-                    with greeted(target.unix) as peer:
+                    with greeted(target.endpoint) as peer:
                         peer.settimeout(30)
                         peer.sendall(request)
                         frame_of(peer)
@@ -179,7 +187,7 @@ def memory(run):
     def limit():
         resource.setrlimit(resource.RLIMIT_AS, (room, room))
     with Daemon(*flags, setup=limit) as target:
-        rig.bench(target.unix, run.texts, "--connections", 4, "--batch", 64, "--seconds", 1)
+        rig.bench(target.endpoint, run.texts, "--connections", 4, "--batch", 64, "--seconds", 1)
         resident = target.resident
         beside = Beside(target, run.expected)
         end, outcomes = time.monotonic() + run.seconds, {}
@@ -188,7 +196,7 @@ def memory(run):
         def asking():
             while time.monotonic() < end and target.is_alive:
                 try:
-                    with greeted(target.unix) as peer:
+                    with greeted(target.endpoint) as peer:
                         peer.settimeout(30)
                         peer.sendall(request)
                         frame = frame_of(peer)
@@ -223,7 +231,7 @@ def clock(run):
             for step in ["-1d", "+1d", "-365d"]:
                 stamp.write_text(step + "\n")
                 time.sleep(1)
-            with greeted(target.unix) as peer:
+            with greeted(target.endpoint) as peer:
                 peer.sendall(b"\0" * 28)
                 frame_of(peer)
             daemon.eventually(lambda: target.events("protocol_error"))

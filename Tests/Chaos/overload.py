@@ -11,7 +11,7 @@ TIMEOUT = 1_000
 def overload(run):
     """An open loop at twice the sustainable rate. One worker, so that the load generator has processor time of its own."""
     with Daemon("--workers", "1") as target:
-        closed = bench(target.unix, run.texts, "--connections", 16, "--batch", 64, "--seconds", 3)[0]
+        closed = bench(target.endpoint, run.texts, "--connections", 16, "--batch", 64, "--seconds", 3)[0]
         sustained = closed["texts_per_second"] / 64
         run.note("sustainable, closed loop", sustained, "requests of 64 texts a second")
         base, memory, stop = target.resident, [], threading.Event()
@@ -23,7 +23,7 @@ def overload(run):
                 memory.append(target.resident)
         watcher = threading.Thread(target=watching)
         watcher.start()
-        seen = bench(target.unix, run.texts, "--connections", 16, "--batch", 64, "--seconds", run.seconds, "--timeout", TIMEOUT,
+        seen = bench(target.endpoint, run.texts, "--connections", 16, "--batch", 64, "--seconds", run.seconds, "--timeout", TIMEOUT,
                      "--rate", int(2 * sustained))[0]
         stop.set()
         watcher.join()
@@ -71,7 +71,7 @@ class _Prober:
 
     def _run(self):
         stream = -1
-        with greeted(self._target.unix) as peer:
+        with greeted(self._target.endpoint) as peer:
             while not self._stop.wait(0.02):
                 stream += 2
                 request = conversations.embed(stream, [b"A man plays the guitar."] * 64, timeout=TIMEOUT * 1_000)

@@ -7,6 +7,7 @@ import pathlib
 import re
 import resource
 import socket
+import ssl
 import subprocess
 import sys
 import time
@@ -25,14 +26,33 @@ TEXTS = [b"A man is playing a guitar on the stage.", b"The stock market fell sha
          "Shares lost value — 3 % at the start of the week, so 株 and Aktien.".encode(), b"How do I reset my password?"]
 
 
+class Encryption:
+    """TLS of all daemons and clients of a run; `ca` is None where it is off."""
+
+    ca, flags, context = None, [], None
+
+    @classmethod
+    def begin(cls, ca, flags=()):
+        """`ca`: file of the authority that the clients trust; `flags`: the daemon's. Once a process."""
+        cls.ca, cls.flags, cls.context = ca, list(flags), ssl.create_default_context(cafile=ca)
+        handler = urllib.request.HTTPSHandler(context=cls.context)
+        urllib.request.install_opener(urllib.request.build_opener(handler))
+
+
 class Daemon(daemon.Daemon):
     """A daemon as an operator runs it: with the waiting limit at its default."""
 
-    def __init__(self, *flags, files=None, **others):
+    def __init__(self, *flags, files=None, is_encrypted=True, **others):
         """`files` is the limit of its descriptors; as many as there may be unless told."""
         def limit():
             resource.setrlimit(resource.RLIMIT_NOFILE, (files, files) if files else resource.getrlimit(resource.RLIMIT_NOFILE))
-        super().__init__("--queue-max-wait-ms", "250", *flags, setup=others.pop("setup", limit), **others)
+        encryption = Encryption.flags if is_encrypted else []
+        super().__init__("--queue-max-wait-ms", "250", *encryption, *flags, setup=others.pop("setup", limit), **others)
+
+    @property
+    def endpoint(self):
+        """Where clients go: the Unix socket, or in a run with TLS the port."""
+        return self.tcp if Encryption.ca else self.unix
 
     @property
     def pid(self):
@@ -112,7 +132,7 @@ def quantile(values, share):
 
 
 def connect(endpoint, receive_bytes=None, timeout=10):
-    """A connected socket; retried while a Unix listener's backlog is full."""
+    """A connected socket, after the handshake of tls://; retried while a Unix listener's backlog is full."""
     end = time.monotonic() + timeout
     while True:
         is_unix = endpoint.startswith("unix:")
@@ -122,7 +142,11 @@ def connect(endpoint, receive_bytes=None, timeout=10):
                 peer.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_bytes)
             peer.settimeout(max(0.1, end - time.monotonic()))
             peer.connect(endpoint[5:] if is_unix else (endpoint[6:].rsplit(":", 1)[0], int(endpoint.rsplit(":", 1)[1])))
-            return peer
+            is_encrypted = endpoint.startswith("tls:")
+            if is_encrypted:
+                # Or HELLO waits for the acknowledgement of the handshake's last word.
+                peer.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            return Encryption.context.wrap_socket(peer, server_hostname="127.0.0.1") if is_encrypted else peer
         except BlockingIOError:
             peer.close()
             if time.monotonic() > end:
@@ -139,8 +163,19 @@ def frame_of(peer):
         head = exactly(peer, 28)
         header = script.HEADER.unpack(head)
         return header, exactly(peer, header[5])
-    except (EOFError, ConnectionError):
+    except (EOFError, ConnectionError, ssl.SSLError):
         return None
+
+
+def rest_of(peer):
+    """All that comes until the end, whichever end that is."""
+    data = bytearray()
+    try:
+        while part := peer.recv(65_536):
+            data += part
+    except (ConnectionError, ssl.SSLError):
+        pass
+    return bytes(data)
 
 
 def exactly(peer, count):
@@ -166,7 +201,8 @@ def greeted(endpoint, **options):
 
 def bench(endpoint, texts, *flags):
     """The JSON lines of `sae bench`."""
-    run = subprocess.run([os.environ["TEST_SAE"], "bench", texts, "--connect", endpoint, *map(str, flags)],
+    trust = ["--tls-ca", Encryption.ca] if endpoint.startswith("tls:") else []
+    run = subprocess.run([os.environ["TEST_SAE"], "bench", texts, "--connect", endpoint, *trust, *map(str, flags)],
                          stdout=subprocess.PIPE, check=True, timeout=900)
     return [json.loads(line) for line in run.stdout.splitlines()]
 
@@ -189,7 +225,7 @@ class Beside:
         context = multiprocessing.get_context("spawn")
         self._pipe, theirs = context.Pipe()
         self._process = context.Process(
-            target=_beside, args=(target.unix, target.http, b"".join(expected), pause, theirs), daemon=True)
+            target=_beside, args=(target.endpoint, Encryption.ca, target.http, b"".join(expected), pause, theirs), daemon=True)
         self._process.start()
         self._pipe.recv()
 
@@ -201,14 +237,24 @@ class Beside:
         return seen or {"latencies": [], "probes": [], "wrong": 0, "refused": 0, "failed": ["it hangs"]}
 
 
-def _beside(endpoint, http, expected, pause, pipe):
+class _Client(script.Client):
+    """The one of proto-spec, also over TLS."""
+
+    @staticmethod
+    def connect(endpoint, timeout):
+        return connect(endpoint, timeout=timeout)
+
+
+def _beside(endpoint, ca, http, expected, pause, pipe):
+    if ca:
+        Encryption.begin(ca)
     seen = {"latencies": [], "probes": [], "wrong": 0, "refused": 0, "failed": []}
     client, next_probe = None, 0.0
     pipe.send("begun")
     while not pipe.poll():
         begin = time.monotonic()
         try:
-            client = client or script.Client(endpoint, crc=False)
+            client = client or _Client(endpoint, crc=False)
             data = client.embed(TEXTS)[2]
             seen["latencies"].append(time.monotonic() - begin)
             seen["wrong"] += data != expected

@@ -6,7 +6,8 @@ import Synchronization
 /// once held many large requests would stay as large.
 ///
 /// It looks every five seconds. Going through the free memory takes the allocator's locks for milliseconds, so it is done only
-/// while little is buffered, and only when so much more is resident than after the last time that it may be worth it.
+/// while little is buffered, and only when so much more is resident than after the last time, or so many connections of then are
+/// gone, that it may be worth it.
 final class MemoryReturn: Sendable {
     private static let interval = DispatchTimeInterval.seconds(5)
     /// Bytes more than after the last return for which there is another.
@@ -15,22 +16,33 @@ final class MemoryReturn: Sendable {
     private static let rest = 1 << 20
 
     private let queue = DispatchQueue(label: "sae.memory", qos: .utility)
-    private let kept = Mutex(ProcessMetrics.residentBytes)
+    /// Connections fewer, since their memory was in use at the last return: 16 KB each with TLS.
+    private static let gone = 256
 
-    /// `bufferedBytes` gives what requests and answers hold now, or nil when there is nothing to do any more.
-    func watch(_ bufferedBytes: @escaping @Sendable () -> Int?) {
+    /// What the daemon holds.
+    struct Load {
+        /// Bytes of requests and answers.
+        var buffered: Int
+        var connections: Int
+    }
+
+    /// As of the last return.
+    private let kept = Mutex((resident: ProcessMetrics.residentBytes, connections: 0))
+
+    /// `load` gives nil when there is nothing to do any more.
+    func watch(_ load: @escaping @Sendable () -> Load?) {
         queue.asyncAfter(deadline: .now() + Self.interval) { [weak self] in
-            guard let self, let bytes = bufferedBytes() else { return }
-            if bytes < Self.rest { returnIfGrown() }
-            watch(bufferedBytes)
+            guard let self, let now = load() else { return }
+            if now.buffered < Self.rest { returnIfWorthIt(now.connections) }
+            watch(load)
         }
     }
 
-    private func returnIfGrown() {
+    private func returnIfWorthIt(_ connections: Int) {
         kept.withLock { kept in
-            guard ProcessMetrics.residentBytes > kept + Self.growth else { return }
+            guard ProcessMetrics.residentBytes > kept.resident + Self.growth || connections + Self.gone < kept.connections else { return }
             sae_return_free_memory()
-            kept = ProcessMetrics.residentBytes
+            kept = (ProcessMetrics.residentBytes, connections)
         }
     }
 }
