@@ -66,7 +66,7 @@ extension Client {
     private func underWay(
         _ portions: ArraySlice<Portion>, encoding: VectorEncoding, dimensions: Int
     ) -> ArraySlice<Portion> {
-        let row = encoding.rowBytes(dimensions: dimensions > 0 ? dimensions : 1_024) + 64
+        let row = encoding.rowBytes(dimensions: dimensions > 0 ? dimensions : 1_024) + 96
         var left = Int(clamping: serverLimits["limits.max_connection_output_bytes"] ?? 16_777_216)
         let count = portions.prefix(8).prefix { portion in
             left -= portion.texts.count * row + 256
@@ -145,9 +145,9 @@ extension Client {
     /// all is one empty portion, so that the server says what it thinks of it.
     func portions(_ lengths: [UInt32], encoding: VectorEncoding, dimensions: Int) -> [Portion] {
         func limit(_ name: String, _ standard: Int) -> Int { Int(clamping: serverLimits[name] ?? UInt64(standard)) }
-        // An answer is reserved as n rows, 64 bytes a row and 256; where the size of a row is not known
+        // An answer is reserved as n rows, 96 bytes a row and 256; where the size of a row is not known
         // before the answer, it is taken for 1,024 dimensions.
-        let row = encoding.rowBytes(dimensions: dimensions > 0 ? dimensions : 1_024) + 64
+        let row = encoding.rowBytes(dimensions: dimensions > 0 ? dimensions : 1_024) + 96
         let output = min(limit("limits.max_connection_output_bytes", 16_777_216), Self.maximumFrameBytes) - 256
         let most = max(1, min(limit("limits.max_texts_per_request", 2_048), output / row))
         var result: [Portion] = []

@@ -28,10 +28,10 @@ def portions(
 ) -> Iterator[Portion]:
     """Cuts by the daemon's limits: texts a request, bytes a frame, bytes of an answer.
 
-    An answer is reserved as n rows, 64 bytes a row and 256; where the size of a row is not known before the answer, it is
+    An answer is reserved as n rows, 96 bytes a row and 256; where the size of a row is not known before the answer, it is
     taken for 1,024 dimensions. No text at all is one empty portion: the daemon says what it thinks of it.
     """
-    row = encoding.row_bytes(dimensions or 1_024) + 64
+    row = encoding.row_bytes(dimensions or 1_024) + 96
     output = min(limits.get("limits.max_connection_output_bytes", 16_777_216), MAXIMUM_FRAME_BYTES) - 256
     most = max(1, min(limits.get("limits.max_texts_per_request", 2_048), output // row))
     frame_bytes = limits.get("limits.max_frame_bytes", 4_194_304)
@@ -54,7 +54,7 @@ def concurrency(
     parts: Sequence[Portion], limits: Mapping[str, int], encoding: Encoding, dimensions: int
 ) -> int:
     """How many portions may be under way at once within the output that the daemon reserves for a connection."""
-    row = encoding.row_bytes(dimensions or 1_024) + 64
+    row = encoding.row_bytes(dimensions or 1_024) + 96
     largest = max((part.end - part.first for part in parts), default=1) * row + 256
     return max(1, min(CONCURRENCY, limits.get("limits.max_connection_output_bytes", 16_777_216) // largest))
 
