@@ -1,5 +1,6 @@
 import ArgumentParser
 import Bytes
+import Glibc
 import LoadGeneration
 import SAEClient
 import SAEEngine
@@ -95,26 +96,38 @@ struct BenchCommand: AsyncParsableCommand {
         guard texts.count > 0 else { throw CommandError.usage("\(file) holds no text that has a vector") }
         let name = temperature == .infinite ? "engine, plain sum" : "engine"
         for count in threads.values {
-            let rates = rates(engine, texts, threads: count)
+            let passes = (0..<5).map { _ in pass(engine, texts, threads: count) }
+            let (rates, times) = (passes.map(\.rate).sorted(), passes.map(\.processorMicroseconds).sorted())
             print(
                 #"{"what":"\#(name)","threads":\#(count),"texts":\#(texts.count),"texts_per_second":\#(Int(rates[2])),"#
-                    + #""minimum":\#(Int(rates[0])),"maximum":\#(Int(rates[4]))}"#)
+                    + #""minimum":\#(Int(rates[0])),"maximum":\#(Int(rates[4])),"processor_us_per_text":\#(rounded(times[2]))}"#)
         }
     }
 
-    /// Five rates, ascending. Each is of five loops, or as many as 20,000 texts take, with warm workspaces: the time of one
-    /// more, less that of one that begins cold.
-    private func rates(_ engine: Engine, _ texts: TextBatch, threads: Int) -> [Double] {
-        let clock = ContinuousClock()
+    /// Texts a second, and microseconds of processor time a text, of five loops, or as many as 20,000 texts take, with warm
+    /// workspaces: what one loop more takes, less what one that begins cold does.
+    private func pass(_ engine: Engine, _ texts: TextBatch, threads: Int) -> (rate: Double, processorMicroseconds: Double) {
+        func measured(_ loops: Int) -> (elapsed: Duration, processor: Duration) {
+            let before = processorTime()
+            let elapsed = ContinuousClock().measure { engine.bench(texts, loops: loops, temperature: temperature, threads: threads) }
+            return (elapsed, processorTime() - before)
+        }
         let loops = max(5, (20_000 + texts.count - 1) / texts.count)
-        return (0..<5).map { _ in
-            let cold = clock.measure { engine.bench(texts, loops: 1, temperature: temperature, threads: threads) }
-            let all = clock.measure { engine.bench(texts, loops: loops + 1, temperature: temperature, threads: threads) }
-            // A machine that stops in between may make the one seem longer than all: then all of it counts.
-            let net = all > cold ? all - cold : all
-            return Double(texts.count * loops) / net.seconds
-        }.sorted()
+        let (cold, all) = (measured(1), measured(loops + 1))
+        // A machine that stops in between may make the one seem longer than all: then all of it counts.
+        func net(_ part: Duration, _ whole: Duration) -> Double { (whole > part ? whole - part : whole).seconds }
+        let count = Double(texts.count * loops)
+        return (count / net(cold.elapsed, all.elapsed), net(cold.processor, all.processor) / count * 1e6)
     }
+
+    /// Of all threads of this process so far.
+    private func processorTime() -> Duration {
+        var time = timespec()
+        clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &time)
+        return .seconds(time.tv_sec) + .nanoseconds(time.tv_nsec)
+    }
+
+    private func rounded(_ value: Double) -> Double { (value * 1_000).rounded() / 1_000 }
 
     private func measureDaemon(at endpoint: String, _ lines: TextLines) async throws {
         let texts = (0..<lines.count).map { Array(lines[$0]) }

@@ -18,6 +18,7 @@ import Testing
             #expect(row["texts"] as? Int == 300)
             let rate = row["texts_per_second"] as? Int ?? 0
             #expect(rate > 0)
+            #expect(row["processor_us_per_text"] as? Double ?? 0 > 0)
             #expect((row["minimum"] as? Int ?? .max) <= rate && rate <= (row["maximum"] as? Int ?? 0))
         }
     }
