@@ -129,7 +129,7 @@ let package = Package(
             ["Evolution", "Fitting", "RuleLibrary", "KeyValueStore", "SAEEngine"] + engineRooms),
         tests("Wire", ["TestPeers", "Wire", "Messages", "Bytes", protobuf]),
         tests("Daemon", ["Daemon", "Diagnostics", "Wire", "SAEEngine", "Bytes", log]),
-        tests("SAEClient", ["SAEClient", "TestPeers", "Messages", "Wire", protobuf]),
+        tests("SAEClient", ["SAEClient", "Transport", "TestPeers", "Messages", "Wire", protobuf]),
         tests("LoadGeneration", ["LoadGeneration", "SAEClient", "TestPeers", "Messages", "Wire", protobuf]),
         tests(
             "Service",

@@ -37,12 +37,12 @@ say "starting the daemon on a free loopback port"
 for name in $(compgen -v SAE_); do unset "$name"; done
 SAE_LOG_FORMAT=json "$sae" serve --listen 127.0.0.1:0 --unix '' --http '' --drain-lame-duck-ms 0 2> >(tee "$folder/log" >&2) &
 daemon=$!
-for _ in $(seq 100); do
+for _ in $(seq 600); do
     grep -qs '"event":"ready"' "$folder/log" && break
     kill -0 "$daemon" 2>/dev/null || die "the daemon ended: see its messages above"
     sleep 0.1
 done
-grep -qs '"event":"ready"' "$folder/log" || die "the daemon was not ready within 10 seconds"
+grep -qs '"event":"ready"' "$folder/log" || die "the daemon was not ready within a minute"
 endpoint=$(grep -osE -m 1 'tcp://127\.0\.0\.1:[0-9]+' "$folder/log") || die "the daemon did not say where it listens"
 
 cat >"$folder/texts" <<'TEXTS'

@@ -27,7 +27,7 @@ package struct AtomicFileWriter: ~Copyable {
         self.path = target.map { String(cString: $0) } ?? path
         let temporary = "\(self.path).partial.\(getpid())"
         self.temporary = temporary
-        let unnamed = access("/proc/self/fd", X_OK) == 0 ? sae_open_unnamed(Self.folder(of: self.path), 0o666) : -1
+        let unnamed = access("/proc/self/fd", X_OK) == 0 ? sae_open_unnamed(folder(of: self.path), 0o666) : -1
         if unnamed >= 0 {
             file = FileDescriptor(adopting: unnamed, path: path)
             return
@@ -68,11 +68,12 @@ package struct AtomicFileWriter: ~Copyable {
             throw .system(operation: "rename to", path: path, errno: errno)
         }
         isNamed = false
-        try FileDescriptor(Self.folder(of: path), flags: O_RDONLY | O_DIRECTORY).synchronize()
+        try FileDescriptor(folder(of: path), flags: O_RDONLY | O_DIRECTORY).synchronize()
     }
+}
 
-    private static func folder(of path: String) -> String {
-        let cut = path.utf8.lastIndex(of: UInt8(ascii: "/"))
-        return cut.map { $0 == path.startIndex ? "/" : String(path[..<$0]) } ?? "."
-    }
+/// The folder that a path leads to a file in: `.` for a name alone.
+package func folder(of path: String) -> String {
+    let cut = path.utf8.lastIndex(of: UInt8(ascii: "/"))
+    return cut.map { $0 == path.startIndex ? "/" : String(path[..<$0]) } ?? "."
 }

@@ -1,3 +1,5 @@
+import Bytes
+
 /// Where the files of a corpus lie while it is under way, and where when it is finished.
 package struct CorpusPaths: Sendable {
     /// A file under way and its finished name.
@@ -24,8 +26,7 @@ package struct CorpusPaths: Sendable {
 
     /// Beside a file that a person named.
     package init(output: String) {
-        let cut = output.utf8.lastIndex(of: UInt8(ascii: "/"))
-        folder = cut.map { $0 == output.startIndex ? "/" : String(output[..<$0]) } ?? "."
+        folder = Bytes.folder(of: output)
         rows = File(partial: "\(output).partial", finished: output)
         errors = File(partial: "\(output).errors.partial", finished: "\(output).errors.jsonl")
         scales = File(partial: "\(output).scales.partial", finished: "\(output).scales.npy")

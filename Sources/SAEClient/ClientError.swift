@@ -1,6 +1,7 @@
 package import Diagnostics
 import Encryption
-import Transport
+import Glibc
+package import Transport
 import Wire
 
 /// Why a call failed. `code` is open: later versions may add others.
@@ -64,6 +65,15 @@ public struct ClientError: Error, Sendable, Equatable, CustomStringConvertible {
             retryAfter: milliseconds == 0 ? nil : .milliseconds(Int(milliseconds)), isRefused: failure.isRefused)
     }
 
+    /// A socket that this user may not open stays so, whatever is tried again.
+    package init(_ error: TransportError) {
+        guard case .system(_, _, EACCES) = error else {
+            self.init(.unavailable, error.summary, isRefused: true)
+            return
+        }
+        self.init(.permissionDenied, "\(error.summary): this user needs the right to write to the socket and to enter its folder")
+    }
+
     /// A certificate that is not taken stays so, whatever is tried again.
     init(_ error: EncryptionError) {
         let code: Code =
@@ -91,7 +101,6 @@ extension ClientError: UserFacingError {
         case .resourceExhausted: "try again later"
         case .deadlineExceeded: "allow more time"
         case .unauthenticated: "show a token of the daemon's tokens file"
-        case .permissionDenied: "ask for a token with that role"
         default: nil
         }
     }

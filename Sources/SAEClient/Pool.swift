@@ -237,7 +237,7 @@ extension Pool {
             var failure = error ?? ClientError(.unavailable, "the server closed the connection")
             // Whoever waits for TLS has no word for those who do not speak it.
             if case .tcp = endpoint, failure.code == .unavailable, failure.retryAfter == nil {
-                failure.message += "; a daemon with a certificate is reached by tls://"
+                failure.message += "; a daemon with a certificate is reached by tls://, and its HTTP port speaks no frames"
             }
             connectFailed(failure)
         }
@@ -293,7 +293,7 @@ extension Pool {
             } catch { return connectFailed(ClientError(.internal, error.summary)) }
             opening = link
             link.begin()
-        case .failure(let error): connectFailed(ClientError(.unavailable, error.summary, isRefused: true))
+        case .failure(let error): connectFailed(ClientError(error))
         }
     }
 

@@ -13,27 +13,30 @@ package enum Endpoint: Sendable, Hashable, CustomStringConvertible {
         if text.hasPrefix("unix:") {
             self = try .unix(checking: String(text.dropFirst("unix:".count)))
         } else if text.hasPrefix("tcp://") {
-            self = try .tcp(parsing: String(text.dropFirst("tcp://".count)))
+            self = try .tcp(parsing: String(text.dropFirst("tcp://".count)), of: text)
         } else if text.hasPrefix("tls://") {
-            self = try .tcp(parsing: String(text.dropFirst("tls://".count))).encrypted
+            self = try .tcp(parsing: String(text.dropFirst("tls://".count)), of: text).encrypted
         } else {
             throw .badEndpoint(text, reason: "it begins neither with tcp:// nor with tls:// or unix:")
         }
     }
 
     /// `HOST:PORT`, without a scheme. Port 0 lets the kernel choose when listening.
-    package static func tcp(parsing text: String) throws(TransportError) -> Endpoint {
-        guard let colon = text.lastIndex(of: ":") else { throw .badEndpoint(text, reason: "no port is given") }
+    package static func tcp(parsing text: String) throws(TransportError) -> Endpoint { try tcp(parsing: text, of: text) }
+
+    /// `whole` is what errors say was written.
+    private static func tcp(parsing text: String, of whole: String) throws(TransportError) -> Endpoint {
+        guard let colon = text.lastIndex(of: ":") else { throw .badEndpoint(whole, reason: "no port is given") }
         guard let port = UInt16(text[text.index(after: colon)...]) else {
-            throw .badEndpoint(text, reason: "the port is not a number from 0 to 65535")
+            throw .badEndpoint(whole, reason: "the port is not a number from 0 to 65535")
         }
         var host = String(text[..<colon])
         if host.hasPrefix("[") && host.hasSuffix("]") {
             host = String(host.dropFirst().dropLast())
         } else if host.contains(":") {
-            throw .badEndpoint(text, reason: "an IPv6 address must stand in brackets")
+            throw .badEndpoint(whole, reason: "an IPv6 address must stand in brackets")
         }
-        guard !host.isEmpty else { throw .badEndpoint(text, reason: "no host is given") }
+        guard !host.isEmpty else { throw .badEndpoint(whole, reason: "no host is given") }
         return .tcp(host: host, port: port)
     }
 

@@ -109,7 +109,7 @@ struct AdaptCommand: ParsableCommand {
     }
 
     func run() throws {
-        try checkWritable(output)
+        try checkWritable(output, reading: [texts])
         let start = ContinuousClock.now
         let parent = try Model(try model ?? ResourceLocator.model())
         let fitting = fitting(after: parent)

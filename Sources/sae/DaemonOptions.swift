@@ -50,7 +50,12 @@ struct DaemonOptions: ParsableArguments {
 
     func validate() throws {
         guard (0.1...86_400).contains(wait ?? 3) else { throw ValidationError("--wait is 0.1 to 86,400 seconds") }
-        if let connect { try Self.check(connect, of: "--connect") }
+        guard let connect else { return }
+        try Self.check(connect, of: "--connect")
+        let files = [("--tls-ca", tlsCa), ("--tls-cert", tlsCert), ("--tls-key", tlsKey)]
+        if !connect.hasPrefix("tls://"), let (name, _) = files.first(where: { $0.1 != nil }) {
+            throw ValidationError("\(name) is for --connect tls://HOST:PORT")
+        }
     }
 
     /// Throws for flags that only a daemon has a use for, where this process computes.

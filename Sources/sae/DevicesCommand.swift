@@ -31,12 +31,15 @@ struct DevicesCommand: ParsableCommand {
     @Option(
         help: ArgumentHelp(
             "OpenCL device of --scorer: its number, a part of its name, or auto.", valueName: "device"))
-    var device = "auto"
+    var device: String?
 
     @Flag(help: "Measure every scorer with 1, 64 and 4096 texts and 256 to 4096 rules.")
     var bench = false
 
     func validate() throws {
+        guard device == nil || scorer == .opencl || scorer == .auto else {
+            throw ValidationError("--device is one of OpenCL: give --scorer opencl or auto with it")
+        }
         guard !(bench && scorer != nil) else { throw ValidationError("--bench measures every scorer") }
     }
 
@@ -46,7 +49,7 @@ struct DevicesCommand: ParsableCommand {
         let probe = DeviceProbe.ofThisProgram(environment: environment)
         let rules = try ScorerSpeed.sampleRules(count: 512, featureCount: 320)
         if let scorer {
-            let settings = ScorerSettings(choice: scorer, device: device, cacheDirectory: cache, probe: probe)
+            let settings = ScorerSettings(choice: scorer, device: device ?? "auto", cacheDirectory: cache, probe: probe)
             return try report(scorer, ResilientScorer(rules, settings))
         }
         let found = Found(cache, probe)

@@ -20,7 +20,7 @@ struct EmbedCommand: AsyncParsableCommand {
               SAE_CLIENT_CONNECT=unix:/run/sae/sae.sock sae embed "A cat sat on the mat."
 
             A file holds one text a line and may be compressed with gzip. A line without a piece (empty, or \
-            nothing but white space), or over 65,536 bytes, is an error with its number.
+            nothing but white space), or over 65,536 bytes or 16,384 pieces, is an error with its number.
             """)
 
     @Argument(help: "Texts to embed.")
@@ -65,6 +65,7 @@ struct EmbedCommand: AsyncParsableCommand {
         if let dimensions, !(1...65_536).contains(dimensions) {
             throw ValidationError("--dimensions is 1 to the model's, and never over 65,536")
         }
+        guard input != "-" || fcntl(STDIN_FILENO, F_GETFD) >= 0 else { throw ValidationError("standard input is closed") }
         guard output != "" else { throw ValidationError("--output needs the name of a file") }
         guard chosenFormat != .npy || output != nil else {
             throw ValidationError("npy is written to a file: give --output FILE.npy")
@@ -72,6 +73,7 @@ struct EmbedCommand: AsyncParsableCommand {
     }
 
     func run() async throws {
+        if let input, let output { try checkOther(output, than: [input]) }
         let embedder = try await makeEmbedder()
         let lines = try readLines()
         var sink = try EmbeddingSink(

@@ -122,7 +122,7 @@ struct EvolveCommand: ParsableCommand {
     }
 
     func run() throws {
-        if let report { try checkWritable(report) }
+        if let report { try checkWritable(report, reading: [texts, vectors, basis] + also) }
         let pairs = TeacherPair.pairs(texts, vectors, also: also)
         let base = try model.open()
         var library = try Library(place.library, access: .writing)

@@ -1,6 +1,7 @@
 import ArgumentParser
 import Bytes
 import Fitting
+import Glibc
 import Models
 import Programs
 import Tokenization
@@ -57,7 +58,7 @@ struct FitVocabularyCommand: ParsableCommand {
     }
 
     func run() throws {
-        for path in [output, list].compactMap({ $0 }) { try checkWritable(path) }
+        for path in [output, list].compactMap({ $0 }) { try checkWritable(path, reading: texts) }
         let lines = try texts.map { try TextLines(contentsOf: $0) }
         Terminal.printNote("training on \(lines.reduce(0) { $0 + $1.count }) texts")
         let bytes = try ModelFit.trainPieces(lines, vocabularyCount: vocabulary)
@@ -211,7 +212,9 @@ struct FitLexiconCommand: ParsableCommand {
     }
 
     func run() throws {
-        for path in [output, checkpoint].compactMap({ $0 }) { try checkWritable(path) }
+        for path in [output, checkpoint].compactMap({ $0 }) {
+            try checkWritable(path, reading: [texts, vectors, scales, basis, pieces, start, phrases] + also + contrasts)
+        }
         if let checkpoint { try FittingCheckpoint.checkPlace(checkpoint) }
         var inputs = ModelFit.Inputs(pairs: TeacherPair.pairs(texts, vectors, scales: scales, also: also))
         if contrasts.count == 2 { inputs.contrasts = TeacherPair(texts: contrasts[0], vectors: contrasts[1]) }
@@ -264,10 +267,24 @@ extension TeacherPair {
     }
 }
 
-/// Finds out before long work that its result could not be written. Nothing is left behind.
-func checkWritable(_ path: String) throws {
+/// Finds out before long work that its result could not be written, or would take the place of a file that the work reads.
+/// Nothing is left behind.
+func checkWritable(_ path: String, reading inputs: [String?] = []) throws {
     guard !path.isEmpty else { throw CommandError.usage("a file to write needs a name") }
+    try checkOther(path, than: inputs.compactMap { $0 })
     _ = try AtomicFileWriter(path)
+}
+
+/// Throws where the file to write is one of those that are read, by whatever name.
+func checkOther(_ output: String, than inputs: [String]) throws {
+    var written = stat()
+    guard stat(output, &written) == 0, written.st_mode & S_IFMT == S_IFREG else { return }
+    for input in inputs {
+        var read = stat()
+        if stat(input, &read) == 0, read.st_dev == written.st_dev, read.st_ino == written.st_ino {
+            throw CommandError.usage("\(output) is a file to read, too: it would be lost")
+        }
+    }
 }
 
 /// How the help of an option tells its default where a model to go on from may have another.

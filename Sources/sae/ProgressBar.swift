@@ -62,14 +62,26 @@ struct ProgressBar {
                 "[" + String(repeating: "#", count: full) + String(repeating: ".", count: 24 - full) + "]")
         }
         parts.append("\(percent) %")
-        parts.append("\(done)/\(total) \(unit), \(Int(rate))/s")
+        // What an earlier run did counts as done at once: a rate says something after a while only.
+        let isRateKnown = elapsed >= 1
+        let amount = unit == "bytes" ? "\(Self.size(done)) of \(Self.size(total))" : "\(done)/\(total) \(unit)"
+        parts.append(isRateKnown ? "\(amount), \(unit == "bytes" ? Self.size(Int(rate)) : "\(Int(rate))")/s" : amount)
         if !note.isEmpty { parts.append(note) }
+        if done < total, !isRateKnown { return parts.joined(separator: "  ") }
         if done < total, rate > 0 {
             parts.append("\(Self.clock(Double(total - done) / rate)) left")
         } else {
             parts.append(Self.clock(elapsed))
         }
         return parts.joined(separator: "  ")
+    }
+
+    /// Bytes, as kB, MB or GB of powers of ten.
+    static func size(_ bytes: Int) -> String {
+        for (unit, name) in [(1_000_000_000, "GB"), (1_000_000, "MB"), (1_000, "kB")] where bytes >= unit {
+            return "\(bytes / unit).\(bytes % unit * 10 / unit) \(name)"
+        }
+        return "\(bytes) bytes"
     }
 
     /// `m:ss`, or `h:mm:ss`.

@@ -80,7 +80,7 @@ struct MineRulesCommand: ParsableCommand {
     func validate() throws { try TeacherPair.validate(also: also) }
 
     func run() throws {
-        for path in [output, phrases].compactMap({ $0 }) { try checkWritable(path) }
+        for path in [output, phrases].compactMap({ $0 }) { try checkWritable(path, reading: [texts, vectors, basis, model] + also) }
         let engine = try Engine(contentsOf: try model ?? ResourceLocator.model())
         Terminal.printNote("reading and embedding texts")
         let material = try MiningMaterial(

@@ -21,7 +21,10 @@ struct TokenCommand: ParsableCommand {
     var roles = "embed"
 
     func run() throws {
-        let token = try Tokens.make(name: name, roles: roles)
+        guard Tokens.isName(name) else { throw CommandError.usage("a token's name is 1 to 64 letters, digits, '-', '_' or '.'") }
+        guard let token = Tokens.make(name: name, roles: roles) else {
+            throw CommandError.usage("--roles is some of embed, jobs, metrics and admin, with commas between")
+        }
         FileHandle.standardError.write(Data((token.line + "\n").utf8))
         print(token.secret)
     }

@@ -104,6 +104,26 @@ import Testing
         #expect(try bytes("remote.npy") == bytes("v.npy"))
     }
 
+    @Test func `an output may have a name of one letter, and leaves nothing of a run before beside it`() throws {
+        let script = """
+            cd $F
+            $SAE corpus embed texts --model $M --output z --encoding int8 2>/dev/null && [ -s z.scales.npy ] || exit 1
+            $SAE corpus embed texts --model $M --output z 2>/dev/null && [ -s z ] && [ ! -e z.scales.npy ] || exit 2
+            """
+        let run = try Command(shell: script, environment: ["F": folder.root, "M": model])
+        #expect(run.status == 0, "\(run.errors)")
+    }
+
+    @Test(arguments: [
+        "corpus embed $F/texts --output $F/texts", "corpus embed $F/texts --output $F/link", "embed --input $F/texts --output $F/texts",
+        "fit $F/texts $F/v.npy --output $F/texts", "fit vocabulary $F/texts --output $F/link",
+    ])
+    func `a file that is read is not written over`(_ command: String) throws {
+        let script = "ln -s texts $F/link; cp $F/texts $F/copy; $SAE \(command); status=$?; cmp $F/texts $F/copy || exit 1; exit $status"
+        let run = try Command(shell: script, environment: ["F": folder.root, "M": model])
+        #expect(run.status == 64 && run.errors.contains("is a file to read, too"), "\(run.errors)")
+    }
+
     @Test func `what is no plain file of texts is refused, and so is an output that is no file`() throws {
         let script = """
             mkfifo $F/pipe; gzip -c $F/texts >$F/texts.gz

@@ -37,6 +37,10 @@ import Testing
         ("embed a --wait 3", "--wait has no meaning without --connect"), ("embed a --device 0", "give --scorer opencl or auto"),
         ("bench f --token-file t", "--token-file has no meaning without --connect"),
         ("corpus embed f --output o --tls-ca c", "--tls-ca has no meaning without --connect"),
+        ("corpus embed f --output o --text-field b", "--text-field is for --input-format jsonl"),
+        ("embed a --connect unix:/s --tls-ca c", "--tls-ca is for --connect tls://"), ("devices --device 0", "give --scorer opencl or auto"),
+        ("embed a --connect tcp://127.0.0.1", "tcp://127.0.0.1 is not an endpoint"), ("token a/b", "a token's name is"),
+        ("token a --roles king", "--roles is some of"),
         ("trace x --html - --json", "would both go to standard output"),
         ("help nosuch", "there is no command 'nosuch'"), ("help rules nosuch", "there is no command 'rules nosuch'"),
     ])
@@ -48,7 +52,7 @@ import Testing
 
     @Test(arguments: [
         (["trace", "x", "--html", ""], "--html needs the name of a file"), (["embed", "a", "--output", ""], "--output needs the name of a file"),
-        (["fit", "a", "b", "--output", ""], "a file to write needs a name"),
+        (["fit", "a", "b", "--output", ""], "a file to write needs a name"), (["corpus", "embed", "a", "--output", ""], "--output needs the name of a file"),
     ])
     func `a file to write has a name`(_ arguments: [String], _ reason: String) throws {
         let run = try Command(arguments)

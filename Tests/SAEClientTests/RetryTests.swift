@@ -1,10 +1,12 @@
 import Foundation
+import Glibc
 import Messages
 import SAEClient
 import SwiftProtobuf
 import TestPeers
 import TestSupport
 import Testing
+import Transport
 import Wire
 
 /// What the client makes again, and what it does not.
@@ -160,6 +162,13 @@ import Wire
         #expect(retry.delay(afterAttempts: 1, retryAfter: nil, jitter: 0) == nil)
         for _ in 0..<2 { retry.callSucceeded() }
         #expect(retry.delay(afterAttempts: 1, retryAfter: nil, jitter: 0) != nil)
+    }
+
+    @Test func `a socket that this user may not open is told as that, and not tried again`() {
+        let denied = ClientError(TransportError.system(operation: "connect to", endpoint: "unix:/s", errno: EACCES))
+        #expect(denied.code == .permissionDenied && !denied.isRefused && denied.message.contains("the right to write to the socket"))
+        let absent = ClientError(TransportError.system(operation: "connect to", endpoint: "unix:/s", errno: ENOENT))
+        #expect(absent.code == .unavailable && absent.isRefused)
     }
 }
 

@@ -23,7 +23,7 @@ import Wire
 
         init(_ configure: (inout Configuration) -> Void = { _ in }) throws {
             folder = try TemporaryFolder()
-            let made = try ["embed", "metrics", "admin"].map { try Tokens.make(name: "the-\($0)er", roles: $0) }
+            let made = try ["embed", "metrics", "admin"].map { try #require(Tokens.make(name: "the-\($0)er", roles: $0)) }
             (embed, metrics, admin) = (made[0].secret, made[1].secret, made[2].secret)
             let path = folder.path("tokens")
             try Self.write("# who may\n\n" + made.map(\.line).joined(separator: " # a comment\n") + "\n", to: path)
@@ -97,7 +97,7 @@ import Wire
 
     @Test func `a job is its owner's: others do not even learn that it is there`() async throws {
         let guarded = try Guarded()
-        let made = try ["one", "other"].map { try Tokens.make(name: $0, roles: "jobs") } + [Tokens.make(name: "boss", roles: "admin")]
+        let made = try ["one", "other"].map { try #require(Tokens.make(name: $0, roles: "jobs")) } + [#require(Tokens.make(name: "boss", roles: "admin"))]
         try Guarded.write(made.map(\.line).joined(separator: "\n"), to: guarded.path)
         try guarded.fixture.service.reload()
         let owner = try await RawPeer.greeted(guarded.fixture.tcpEndpoint, token: made[0].secret)
@@ -175,7 +175,7 @@ import Wire
         try Guarded.write("nonsense\n", to: guarded.path)
         #expect(throws: (any Error).self) { try guarded.fixture.service.reload() }
         _ = try await client.embed(["a"])
-        let other = try Tokens.make(name: "other", roles: "embed")
+        let other = try #require(Tokens.make(name: "other", roles: "embed"))
         try Guarded.write(other.line, to: guarded.path)
         try guarded.fixture.service.reload()
         #expect(await eventually { await code { _ = try await client.embed(["a"]) } == .unauthenticated })

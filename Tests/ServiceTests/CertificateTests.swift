@@ -47,7 +47,7 @@ import Transport
             try certificates.add(name, by: authority, for: "email:a@example.org", days: days)
         }
         let folder = try TemporaryFolder()
-        let token = try Tokens.make(name: "the-reader", roles: "metrics")
+        let token = try #require(Tokens.make(name: "the-reader", roles: "metrics"))
         try Data(token.line.utf8).write(to: URL(fileURLWithPath: folder.path("tokens")))
         #expect(chmod(folder.path("tokens"), 0o600) == 0)
         let fixture = try start(certificates) {

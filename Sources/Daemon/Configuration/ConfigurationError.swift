@@ -25,7 +25,7 @@ package enum ConfigurationError: UserFacingError, Equatable {
     private var words: String {
         func quoted(_ text: String) -> String { text.printable(maximum: 200) }
         return switch self {
-        case .unreadable(let path, let reason): "\(path): \(reason)"
+        case .unreadable(let path, let reason): reason.contains(path) ? reason : "\(path): \(reason)"
         case .syntax(let path, let position, let reason): "\(path), \(position): \(quoted(reason))"
         case .unknown(let name, let origin, _): "unknown setting \(quoted(name)) (\(origin))"
         case .missingValue(let flag): "\(flag) needs a value"

@@ -144,7 +144,7 @@ extension Setting {
     /// The table, in the order in which it is printed.
     package static let all: [Setting] = [
         Setting("config", .text(\.file), "configuration file"),
-        Setting("model.path", flag: "--model", .text(\.modelPath), "model file; empty: the packaged model"),
+        Setting("model.path", flag: "--model", .text(\.modelPath), "model file, mapped while it serves: replace it by renaming, as sae fit does, not by cp; empty: the packaged model"),
         Setting(
             "model.library", flag: "--library", .text(\.modelLibrary),
             "rule library whose promoted generation serves; empty: the model's own rules"),

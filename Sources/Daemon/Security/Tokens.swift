@@ -55,20 +55,16 @@ package struct Tokens: Sendable {
     func contains(_ token: Token) -> Bool { entries.contains(token) }
 
     /// A new secret, `sae_` and 32 random bytes in base64url, and the line of the file for it.
-    package static func make(name: String, roles: String) throws(ConfigurationError) -> (secret: String, line: String) {
-        guard isName(name) else {
-            throw .badValue(key: "the name", origin: "flag", value: name, reason: "must be 1 to 64 letters, digits, '-', '_' or '.'")
-        }
-        guard Roles(parsing: roles) != nil else {
-            throw .badValue(key: "--roles", origin: "flag", value: roles, reason: "must be of embed, jobs, metrics, admin")
-        }
+    package static func make(name: String, roles: String) -> (secret: String, line: String)? {
+        guard isName(name), Roles(parsing: roles) != nil else { return nil }
         var random = SystemRandomNumberGenerator()
         let bytes = (0..<4).flatMap { _ in withUnsafeBytes(of: random.next() as UInt64) { Array($0) } }
         let secret = "sae_" + base64URL(bytes)
         return (secret, "\(name) \(roles) sha256:\(hexadecimal(digest(of: secret)))")
     }
 
-    private static func isName(_ text: some StringProtocol) -> Bool {
+    /// 1 to 64 letters, digits, `-`, `_` or `.`.
+    package static func isName(_ text: some StringProtocol) -> Bool {
         1...64 ~= text.utf8.count
             && text.unicodeScalars.allSatisfy { $0.isASCII && ($0.properties.isAlphabetic || "0123456789-_.".unicodeScalars.contains($0)) }
     }

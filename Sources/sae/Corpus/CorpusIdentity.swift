@@ -74,12 +74,12 @@ extension FileDescriptor {
 extension CorpusPaths {
     /// What a run ends with takes the name of its output, so nothing but a file may have that name.
     static func checkOutput(_ path: String) throws {
+        guard !path.isEmpty else { throw CommandError.usage("--output needs the name of a file") }
         var status = stat()
         if stat(path, &status) == 0, status.st_mode & S_IFMT != S_IFREG {
             throw CommandError.usage("--output \(path) is there and not a regular file: give the name of a file")
         }
-        let folder = (path as NSString).deletingLastPathComponent
-        guard access(folder.isEmpty ? "." : folder, W_OK) == 0 else {
+        guard access(Bytes.folder(of: path), W_OK) == 0 else {
             throw FileError.system(operation: "write to the folder of", path: path, errno: errno)
         }
     }

@@ -14,8 +14,8 @@ struct CorpusOptions: ParsableArguments {
     @Option(help: "lines, or jsonl: a JSON object a line.")
     var inputFormat = Format.lines
 
-    @Option(help: ArgumentHelp("The member of a JSON object that is the text.", valueName: "name"))
-    var textField = "text"
+    @Option(help: ArgumentHelp("The member of a JSON object that is the text. (default: text)", valueName: "name"))
+    var textField: String?
 
     @Option(help: "npy, or jsonl: a JSON object a line.")
     var format = Output.npy
@@ -39,6 +39,7 @@ struct CorpusOptions: ParsableArguments {
         if let dimensions, encoding == .binary, dimensions % 8 != 0 {
             throw ValidationError("--encoding binary needs a multiple of 8 dimensions")
         }
+        guard inputFormat == .jsonl || textField == nil else { throw ValidationError("--text-field is for --input-format jsonl") }
         guard format == .npy || encoding == .f32 else { throw ValidationError("--format jsonl has the encoding f32 only") }
     }
 
@@ -55,7 +56,7 @@ struct CorpusOptions: ParsableArguments {
     func specification(key: String) -> JobSpecification {
         var specification = JobSpecification()
         specification.key = key
-        specification.input = inputFormat == .lines ? .lines : .jsonl(textField: textField)
+        specification.input = inputFormat == .lines ? .lines : .jsonl(textField: textField ?? "text")
         specification.output = format == .npy ? .npy : .jsonl
         specification.encoding = wireEncoding
         specification.dimensions = dimensions ?? 0
@@ -71,7 +72,7 @@ struct CorpusOptions: ParsableArguments {
         }
         var plan = CorpusPlan(dimensions: dimensions ?? modelDimensions)
         plan.input = inputFormat == .lines ? .lines : .jsonl
-        plan.textField = textField
+        plan.textField = textField ?? "text"
         plan.output = format == .npy ? .npy : .jsonl
         plan.encoding = .init(rawValue: wireEncoding.rawValue) ?? .float32
         plan.truncates = truncate

@@ -47,11 +47,12 @@ struct EmbedCorpusCommand: AsyncParsableCommand {
     }
 
     func run() async throws {
+        try CorpusPaths.checkOutput(output)
+        try checkOther(output, than: [input])
         let embedder = try await makeEmbedder()
         let plan = try options.plan(modelDimensions: embedder.dimensions)
         let file = try FileDescriptor(input, flags: O_RDONLY)
         let identity = try CorpusIdentity(of: file, plan, generation: embedder.generation)
-        try CorpusPaths.checkOutput(output)
         let paths = CorpusPaths(output: output)
         try identity.claim(output, paths, restarts: restart)
         let rows = try await embed(file, identity, plan, paths, by: embedder)
@@ -60,6 +61,8 @@ struct EmbedCorpusCommand: AsyncParsableCommand {
         try finish.publish()
         unlink(paths.journal)
         unlink(CorpusIdentity.path(output))
+        // Of a run before, with another encoding.
+        if !plan.hasScales { unlink(paths.scales.finished) }
         guard rows.failed > 0 else { return _ = unlink(paths.errors.finished) }
         Terminal.printNote("\(rows.failed) of \(rows.count) lines have no vector: see \(paths.errors.finished)")
     }

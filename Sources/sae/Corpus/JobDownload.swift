@@ -10,6 +10,8 @@ struct JobDownload {
     let output: String
 
     func run(_ client: Client) async throws {
+        // Of a job before, with another encoding.
+        if !job.files.contains(where: { $0.name == "scales.npy" }) { unlink("\(output).scales.npy") }
         for file in job.files where file.name != "manifest.json" {
             let path: String
             switch file.name {

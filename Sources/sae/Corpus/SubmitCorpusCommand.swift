@@ -49,6 +49,7 @@ struct SubmitCorpusCommand: AsyncParsableCommand {
 
     func run() async throws {
         try output.map(CorpusPaths.checkOutput)
+        if let output, !remote { try checkOther(output, than: [input]) }
         let client = try await daemon.client()
         let job = try await remote ? client.createJob(specification) : upload(to: client)
         print(job.id)
