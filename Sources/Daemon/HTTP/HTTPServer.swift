@@ -23,12 +23,8 @@ final class HTTPServer: Sendable {
             // A flood that the backlog does not hold makes whoever looks after the daemon wait a second for each try.
             .serverChannelOption(.backlog, value: 1_024)
             .serverChannelOption(.socketOption(.so_reuseaddr), value: 1)
-            // Out of descriptors, the event loop would otherwise try again without a pause.
             .serverChannelInitializer { channel in
-                channel.eventLoop.makeCompletedFuture {
-                    let pausing = AcceptBackoffHandler(shouldForwardIOErrorCaught: false) { _ in .milliseconds(100) }
-                    try channel.pipeline.syncOperations.addHandler(pausing)
-                }
+                channel.eventLoop.makeCompletedFuture { try channel.pipeline.syncOperations.addHandler(AcceptPause()) }
             }
             .childChannelOption(.maxMessagesPerRead, value: 1)
             .childChannelOption(.tcpOption(.tcp_nodelay), value: 1)
