@@ -116,6 +116,8 @@ package final class Service: Sendable {
     /// Where HTTP is answered, if anywhere.
     package var operationsEndpoint: Endpoint? { operations.withLock { $0?.endpoint } }
     package var state: ServiceState { admission.serviceState }
+    /// Bytes that count against `limits.max_buffer_bytes` now.
+    package var bufferedBytes: Int { admission.bufferedBytes }
 
     /// Embeds the model's test text, opens every listener, then says that the daemon is ready.
     ///
@@ -148,7 +150,7 @@ package final class Service: Sendable {
         }
         memory.watch { [weak self] in
             guard let self, !hasStopped.load(ordering: .relaxed) else { return nil }
-            return .init(buffered: admission.bufferedBytes, connections: connectionCount.load(ordering: .relaxed))
+            return .init(buffered: bufferedBytes, connections: connectionCount.load(ordering: .relaxed))
         }
         notifier.startWatchdog { [weak self] in self?.isAdvancing ?? false }
     }

@@ -33,14 +33,14 @@ package final class BytePeer {
         }
     }
 
-    /// What comes next; empty once the other side has closed.
+    /// What comes next, waited for at most `seconds` by `patience`; empty once the other side has closed.
     package func receive(within seconds: Double = 5) async throws -> [UInt8] {
-        let deadline = ContinuousClock.now + .seconds(seconds)
+        let last = deadline(in: seconds)
         while true {
             let count = recv(socket.number, &buffer, buffer.count, 0)
             if count >= 0 { return Array(buffer[..<count]) }
             guard errno == EAGAIN else { return [] }
-            guard ContinuousClock.now < deadline else { throw Impatient() }
+            guard ContinuousClock.now < last else { throw Impatient() }
             try await Task.sleep(for: .milliseconds(1))
         }
     }

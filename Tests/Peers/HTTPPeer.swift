@@ -28,17 +28,17 @@ package final class HTTPPeer {
         }
     }
 
-    /// Sends `text` until the daemon has closed or has taken nothing for five seconds.
+    /// Sends `text` until the daemon has closed or has taken nothing for five seconds by `patience`.
     package func send(_ text: String) async throws { try await send(Array(text.utf8)) }
 
     package func send(_ bytes: [UInt8]) async throws {
         var rest = bytes[...]
-        var deadline = ContinuousClock.now + .seconds(5)
-        while !rest.isEmpty, ContinuousClock.now < deadline {
+        var end = deadline(in: 5)
+        while !rest.isEmpty, ContinuousClock.now < end {
             let count = rest.withUnsafeBytes { Glibc.send(socket.number, $0.baseAddress, $0.count, Int32(MSG_NOSIGNAL)) }
             if count >= 0 {
                 rest = rest.dropFirst(count)
-                deadline = ContinuousClock.now + .seconds(5)
+                end = deadline(in: 5)
             } else if errno == EAGAIN {
                 try await Task.sleep(for: .milliseconds(1))
             } else {
@@ -64,33 +64,33 @@ package final class HTTPPeer {
         return try await answer(isHead: method == "HEAD")
     }
 
-    /// The next answer.
+    /// The next answer, waited for at most `seconds` by `patience`.
     package func answer(within seconds: Double = 20, isHead: Bool = false) async throws -> HTTPAnswer {
-        let deadline = ContinuousClock.now + .seconds(seconds)
+        let last = deadline(in: seconds)
         while true {
             if let answer = try takeAnswer(isHead: isHead) { return answer }
             guard !isOver else { throw NoHTTP(bytes: String(decoding: bytes, as: UTF8.self)) }
-            try await readMore(deadline)
+            try await readMore(last)
         }
     }
 
-    /// Waits until the daemon has ended the connection; what it said that was no whole answer.
+    /// Waits until the daemon has ended the connection, at most `seconds` by `patience`; what it said that was no whole answer.
     @discardableResult
     package func remainder(within seconds: Double = 20) async throws -> String {
-        let deadline = ContinuousClock.now + .seconds(seconds)
-        while !isOver { try await readMore(deadline) }
+        let last = deadline(in: seconds)
+        while !isOver { try await readMore(last) }
         return String(decoding: bytes, as: UTF8.self)
     }
 
     /// No more bytes will come from here.
     package func finishSending() { shutdown(socket.number, Int32(SHUT_WR)) }
 
-    private func readMore(_ deadline: ContinuousClock.Instant) async throws {
+    private func readMore(_ last: ContinuousClock.Instant) async throws {
         let count = recv(socket.number, &buffer, buffer.count, 0)
         if count > 0 {
             bytes += buffer[..<count]
         } else if count < 0, errno == EAGAIN {
-            guard ContinuousClock.now < deadline else { throw Impatient() }
+            guard ContinuousClock.now < last else { throw Impatient() }
             try await Task.sleep(for: .milliseconds(1))
         } else {
             isOver = true

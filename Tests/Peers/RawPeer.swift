@@ -34,19 +34,19 @@ package final class RawPeer {
         return peer
     }
 
-    /// Sends `bytes` until the server has closed or has taken none for `seconds`; how many it has taken.
+    /// Sends `bytes` until the server has closed or has taken none for `seconds` by `patience`; how many it has taken.
     @discardableResult
     package func send(_ bytes: [UInt8], within seconds: Double = 5) async throws -> Int {
         var rest = bytes[...]
-        var deadline = ContinuousClock.now + .seconds(seconds)
+        var end = deadline(in: seconds)
         while !rest.isEmpty {
             let count = rest.withUnsafeBytes {
                 Glibc.send(socket.number, $0.baseAddress, $0.count, Int32(MSG_NOSIGNAL))
             }
             if count >= 0 {
                 rest = rest.dropFirst(count)
-                deadline = ContinuousClock.now + .seconds(seconds)
-            } else if errno == EAGAIN, ContinuousClock.now < deadline {
+                end = deadline(in: seconds)
+            } else if errno == EAGAIN, ContinuousClock.now < end {
                 try await Task.sleep(for: .milliseconds(1))
             } else {
                 break
@@ -55,9 +55,9 @@ package final class RawPeer {
         return bytes.count - rest.count
     }
 
-    /// The next frame; nil once the server has ended the connection.
+    /// The next frame, waited for at most `seconds` by `patience`; nil once the server has ended the connection.
     package func frame(within seconds: Double = 5) async throws -> Frame? {
-        let deadline = ContinuousClock.now + .seconds(seconds)
+        let last = deadline(in: seconds)
         while true {
             if !arrived.isEmpty { return arrived.removeFirst() }
             guard end == nil else { return nil }
@@ -67,7 +67,7 @@ package final class RawPeer {
             } else if count == 0 {
                 end = .closed
             } else if errno == EAGAIN {
-                guard ContinuousClock.now < deadline else { throw Impatient() }
+                guard ContinuousClock.now < last else { throw Impatient() }
                 try await Task.sleep(for: .milliseconds(1))
             } else {
                 end = .reset

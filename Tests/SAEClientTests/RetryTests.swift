@@ -16,7 +16,7 @@ import Wire
     init() throws { place = try ServerPlace() }
 
     /// The error of a call that must fail.
-    private func failure(_ client: Client, timeout: Duration = .seconds(10)) async -> ClientError? {
+    private func failure(_ client: Client, timeout: Duration = .seconds(10) * patience) async -> ClientError? {
         do throws(ClientError) {
             _ = try await client.information(timeout: timeout)
             Issue.record("it succeeded")
@@ -75,8 +75,8 @@ import Wire
         defer { server.stop() }
         let client = try await Client(connectingTo: place.endpoint)
         let start = ContinuousClock.now
-        #expect(await failure(client, timeout: .seconds(5))?.code == .resourceExhausted)
-        #expect(ContinuousClock.now - start < .seconds(4))
+        #expect(await failure(client, timeout: .seconds(5) * patience)?.code == .resourceExhausted)
+        #expect(ContinuousClock.now - start < .seconds(4) * patience)
     }
 
     @Test func `a call whose connection is lost is made again on another, once`() async throws {
@@ -100,12 +100,12 @@ import Wire
         defer { server.stop() }
         let client = try await Client(connectingTo: place.endpoint)
         async let first = client.information().model
-        #expect(await eventually { server.requests.count == 1 })
+        #expect(await eventually(10) { server.requests.count == 1 })
         async let second = client.information().model
         #expect(try await first == "old")
         #expect(try await second == "new")
         // The old connection ends with its last call.
-        #expect(await eventually { server.connectionCount == 2 && server.openCount == 1 })
+        #expect(await eventually(10) { server.connectionCount == 2 && server.openCount == 1 })
     }
 
     @Test func `when most calls fail none is made again`() async throws {

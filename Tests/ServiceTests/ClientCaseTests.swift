@@ -1,6 +1,7 @@
 import Foundation
 import SAEClient
 import SAEEngine
+import TestPeers
 import TestSupport
 import Testing
 
@@ -139,7 +140,7 @@ struct ClientCaseTests {
         let texts = each.bytes
         let answer = try await client.embed(
             bytes: Array(texts.joined()), lengths: texts.map { UInt32($0.count) }, as: encoding, options: options,
-            timeout: .seconds(60))
+            timeout: .seconds(60) * patience)
         #expect(answer.count == each.expect.rows && answer.pieceCounts.count == answer.count)
         #expect(each.expect.dimensions == nil || answer.dimensions == each.expect.dimensions)
         #expect(answer.errors.map(Case.Expectation.RowFailure.init) == each.expect.errors ?? [])

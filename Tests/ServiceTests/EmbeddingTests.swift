@@ -1,6 +1,7 @@
 import Daemon
 import SAEClient
 import SAEEngine
+import TestPeers
 import TestSupport
 import Testing
 
@@ -13,7 +14,7 @@ struct EmbeddingTests {
         let client = try await Client(connectingTo: fixture.unixEndpoint)
         // Eight requests of 256 texts would reserve 2.2 MB.
         let texts = GeneratedText.sentences(3_000, seed: 8)
-        let answer = try await client.embed(texts, timeout: .seconds(60))
+        let answer = try await client.embed(texts, timeout: .seconds(60) * patience)
         #expect(answer.errors.isEmpty)
         #expect(answer.vectors.map(\.bitPattern) == fixture.vectors(texts).vectors.map(\.bitPattern))
     }

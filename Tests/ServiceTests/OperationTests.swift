@@ -19,11 +19,11 @@ struct OperationTests {
         #expect(send(socket.number, bytes, bytes.count, Int32(MSG_NOSIGNAL)) == bytes.count)
         var answer: [UInt8] = []
         var buffer = [UInt8](repeating: 0, count: 65_536)
-        let deadline = ContinuousClock.now + .seconds(30)
+        let last = deadline(in: 30)
         while true {
             let count = recv(socket.number, &buffer, buffer.count, 0)
             if count < 0 && errno == EAGAIN {
-                try #require(ContinuousClock.now < deadline, "the daemon does not close")
+                try #require(ContinuousClock.now < last, "the daemon does not close")
                 try await Task.sleep(for: .milliseconds(2))
                 continue
             }
@@ -128,7 +128,8 @@ struct OperationTests {
             return count == 0 || count < 0 && errno == ECONNRESET
         }
         #expect(await eventually { sockets.filter(isClosed).count == 1_100 - 1_024 })
-        #expect(fixture.metrics.connectionsClosed["evicted"].value == 1_100 - 1_024)
+        // A connection is counted once it is closed, which its peer may see first.
+        #expect(await eventually { fixture.metrics.connectionsClosed["evicted"].value == 1_100 - 1_024 })
         // Who looks after the daemon gets in beside them.
         #expect(
             try await eventually {
@@ -163,7 +164,7 @@ struct OperationTests {
         let fixture = try ServiceFixture { $0.drainGrace = .seconds(60) }
         let client = try await Client(connectingTo: fixture.unixEndpoint)
         let texts = GeneratedText.sentences(2_000, seed: 3)
-        async let answer = client.embed(texts, timeout: .seconds(60))
+        async let answer = client.embed(texts, timeout: .seconds(60) * patience)
         // The request has arrived: it is counted whether it is under way or answered already.
         #expect(
             await eventually(60) {

@@ -8,6 +8,7 @@ import Rules
 import SAEClient
 import SAEEngine
 import Synchronization
+import TestPeers
 import TestSupport
 import Testing
 

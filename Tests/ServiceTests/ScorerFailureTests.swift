@@ -3,6 +3,7 @@ import Programs
 import SAEClient
 import SAEEngine
 import Scoring
+import TestPeers
 import TestSupport
 import Testing
 
@@ -34,7 +35,7 @@ import Testing
         let session = fixture.engine.scorer.makeSession()
         var options = EmbedOptions()
         options.countsPieces = true
-        async let answering = client.embed(texts, options: options, timeout: .seconds(60))
+        async let answering = client.embed(texts, options: options, timeout: .seconds(60) * patience)
         #expect(await eventually(60) { fixture.metric("sae_batch_texts_count") > 0 })
         #expect(fixture.engine.generation == opening)
         try loseDevice(of: session)

@@ -1,6 +1,7 @@
 import Foundation
 import SAEClient
 import SAEEngine
+import TestPeers
 import TestSupport
 import Testing
 

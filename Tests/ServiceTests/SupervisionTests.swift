@@ -41,7 +41,10 @@ import Wire
             }
             process.executableURL = URL(fileURLWithPath: "/usr/bin/env")
             process.arguments = command.map { $0.replacingOccurrences(of: "FOLDER", with: folder.root) }
-            process.environment = ["PATH": "/usr/bin:/bin", "NOTIFY_SOCKET": folder.path("notify")].merging(environment) { $1 }
+            // What a sanitizer was told holds for the daemon as well.
+            let told = ProcessInfo.processInfo.environment.filter { ["LD_PRELOAD", "TSAN_OPTIONS", "LSAN_OPTIONS"].contains($0.key) }
+            process.environment = ["PATH": "/usr/bin:/bin", "NOTIFY_SOCKET": folder.path("notify")].merging(told) { $1 }
+                .merging(environment) { $1 }
             try Data().write(to: URL(fileURLWithPath: folder.path("err")))
             process.standardError = FileHandle(forWritingAtPath: folder.path("err"))
             process.standardInput = FileHandle.nullDevice
@@ -155,7 +158,7 @@ import Wire
         let path = daemon.folder.path("activated")
         #expect(await eventually(20) { daemon.errors.contains("Listening on") }, "\(daemon.errors)")
         // This connection starts the daemon, and is the first that it serves.
-        let client = try await Client(connectingTo: "unix:\(path)", timeout: .seconds(20))
+        let client = try await Client(connectingTo: "unix:\(path)", timeout: .seconds(20) * patience)
         let answer = try await client.embed(["a dog"])
         #expect(answer.dimensions == TinyModel.dimensions)
         #expect(!FileManager.default.fileExists(atPath: daemon.folder.path("s")), "it replaces the setting of its name")

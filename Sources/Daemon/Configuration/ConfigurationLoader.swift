@@ -128,10 +128,14 @@ package struct LoadedConfiguration: Sendable {
     private static func unknown(
         _ name: String, origin: String, among names: [String]
     ) -> ConfigurationError {
-        let nearest = names.min { distance(name, $0) < distance(name, $1) }.flatMap {
-            distance(name, $0) <= max(2, $0.utf8.count / 4) ? $0 : nil
+        let near = names.compactMap { known -> (name: String, distance: Int)? in
+            let tolerance = max(2, known.utf8.count / 4)
+            // The distance is no smaller than this; a name of any length is refused at once.
+            guard abs(known.utf8.count - name.utf8.count) <= tolerance else { return nil }
+            let distance = distance(name, known)
+            return distance <= tolerance ? (known, distance) : nil
         }
-        return .unknown(name: name, origin: origin, nearest: nearest)
+        return .unknown(name: name, origin: origin, nearest: near.min { $0.distance < $1.distance }?.name)
     }
 
     /// Levenshtein's distance.

@@ -29,7 +29,7 @@ extension Service {
         let wait = Double(admission.predictedWait.nanoseconds) * 1e-9
         page.gauge("sae_queue_wait_seconds", "Predicted wait of a new request.", wait)
         page.gauge("sae_workers", "Worker threads.", workers.count)
-        page.gauge("sae_buffer_bytes", "Payloads, reservations and unsent output.", admission.bufferedBytes)
+        page.gauge("sae_buffer_bytes", "Payloads, reservations and unsent output.", bufferedBytes)
         var counts: [TransportName: (connections: Int, streams: Int)] = [:]
         for (transport, count) in countsOfLanes() {
             let before = counts[transport] ?? (0, 0)

@@ -15,7 +15,7 @@ package func fuzzHTTP(_ bytes: UnsafeRawBufferPointer) {
     let input = Array(bytes.dropFirst())
     let whole = statuses(of: input, step: input.count)
     if bytes[0] > 0 { precondition(whole == statuses(of: input, step: Int(bytes[0])), "another cut gets other answers") }
-    precondition(held() == 0, "something is held for a connection that is gone")
+    precondition(service.bufferedBytes == 0, "something is held for a connection that is gone")
 }
 
 private let service: Service = {
@@ -30,12 +30,6 @@ private let service: Service = {
         return try Service(configuration, engine: Engine(model: Model(path)), log: log, metrics: metrics)
     } catch { preconditionFailure("no daemon: \(error)") }
 }()
-
-/// Bytes that the daemon accounts for.
-private func held() -> Int {
-    let name = "sae_buffer_bytes "
-    return service.metricsPage().split(separator: "\n").first { $0.hasPrefix(name) }.flatMap { Int($0.dropFirst(name.count)) } ?? -1
-}
 
 /// The statuses of what is answered to an input that comes `step` bytes at a time.
 private func statuses(of input: [UInt8], step: Int) -> [Substring] {
