@@ -24,7 +24,7 @@ import Wire
         let run = try Command(["embed", "--connect", "unix:\(path)", "--wait", "1", "one cat"])
         #expect(run.status == 69 && run.output.isEmpty)
         let end = "sae: error: the server could not be reached again within 1.0 seconds: cannot connect to unix:\(path): "
-            + "No such file or directory (UNAVAILABLE); check that the daemon runs and accepts connections\n"
+            + "No such file or directory (UNAVAILABLE); check the address, and that the daemon runs there and accepts connections\n"
         #expect(run.errors == "\(lost) 1.0 seconds\n\(end)")
     }
 
