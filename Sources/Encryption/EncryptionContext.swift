@@ -10,11 +10,13 @@ package final class EncryptionContext: @unchecked Sendable {
     /// How OpenSSL reads from and writes to a session's memory.
     let transfer: OpaquePointer
     let isServer: Bool
+    // The last two have values from the start, so that `deinit` frees what an initializer made before it throws.
+
     /// Seconds since 1970 until which our own certificate is valid; nil without one.
-    package let expiry: Int?
+    package private(set) var expiry: Int?
     /// SHA-256 of the authorities' certificates, of which one must vouch for the other side; a server that asks for none
     /// has none.
-    package let authorities: Set<[UInt8]>
+    package private(set) var authorities: Set<[UInt8]> = []
 
     /// A server's side.
     ///
@@ -29,10 +31,7 @@ package final class EncryptionContext: @unchecked Sendable {
         expiry = try Self.identify(context, certificate, key)
         SSL_CTX_set_num_tickets(context, 0)
         SSL_CTX_set_alpn_select_cb(context, Self.selectProtocol, nil)
-        guard !clientAuthorities.isEmpty else {
-            authorities = []
-            return
-        }
+        guard !clientAuthorities.isEmpty else { return }
         ERR_clear_error()
         guard SSL_CTX_load_verify_locations(context, clientAuthorities, nil) == 1,
             let names = SSL_load_client_CA_file(clientAuthorities)
