@@ -154,8 +154,9 @@ import Wire
     @Test(arguments: ["frames-unix", "unknown"])
     func `a socket from outside carries the connection that waited in it`(name: String) async throws {
         // It passes on nothing else of the environment.
-        let passed = ["NOTIFY_SOCKET"] + ["LD_PRELOAD", "TSAN_OPTIONS", "LSAN_OPTIONS"].filter { getenv($0) != nil }
-        let launcher = ["systemd-socket-activate", "--listen=FOLDER/activated", "--fdname=\(name)"] + passed.flatMap { ["-E", $0] }
+        let environment = ProcessInfo.processInfo.environment
+        let passed = ["NOTIFY_SOCKET"] + ["LD_PRELOAD", "TSAN_OPTIONS", "LSAN_OPTIONS"].filter { environment[$0] != nil }
+        let launcher: [String] = ["systemd-socket-activate", "--listen=FOLDER/activated", "--fdname=\(name)"] + passed.flatMap { ["-E", $0] }
         let daemon = try Daemon(launcher: launcher, ["--listen", "", "--http", "", "--unix", "FOLDER/s", "--drain-lame-duck-ms", "0"])
         let path = daemon.folder.path("activated")
         #expect(await eventually(20) { daemon.errors.contains("Listening on") }, "\(daemon.errors)")
