@@ -120,11 +120,14 @@ fi
 pairs=(--also "$cache/perturbed.txt" "$cache/perturbed.npy" "${written[@]}")
 for name in "${names[@]}"; do pairs+=(--also "$cache/$name.txt" "$cache/$name.npy"); done
 first=("$teacher/texts.txt.gz" "$teacher/vectors.npy" --scales "$teacher/scales.npy" --basis "$teacher/basis.npy")
+# A changed copy can be a text of an evaluation set by chance.
+dev=$data/eval-dev
+without=(--without "$dev"/*.tsv)
 # Goes on from its checkpoint NAME.state.
 fit() {
     local name=$1
     shift
-    "$sae" fit "${first[@]}" --contrasts "$cache/held-copies.txt" "$cache/held-copies.npy" \
+    "$sae" fit "${first[@]}" "${without[@]}" --contrasts "$cache/held-copies.txt" "$cache/held-copies.npy" \
         --pieces "$pieces.model" --start "$pieces.npy" --checkpoint "$cache/$name$suffix.state" --resume "${shape[@]}" "$@"
     rm -f "$cache/$name$suffix.state"
 }
@@ -135,7 +138,7 @@ if [ "$size" != small ] && [ ! -s "$phrases" ]; then
     plain=$cache/without-phrases$suffix.sae
     [ -s "$plain" ] || fit without-phrases "${pairs[@]}" --epochs 3 --output "$plain" "${options[@]}"
     say "mining discrete rules"
-    "$sae" rules mine "$teacher/texts.txt.gz" "$teacher/vectors.npy" "${written[@]}" --basis "$teacher/basis.npy" \
+    "$sae" rules mine "$teacher/texts.txt.gz" "$teacher/vectors.npy" "${written[@]}" "${without[@]}" --basis "$teacher/basis.npy" \
         --model "$plain" --significance 1.5 --maximum-rules 20000 --output "$phrases"
 fi
 say "fitting"
@@ -143,7 +146,6 @@ say "fitting"
 fit "$size" "${pairs[@]}" --name "$size" --output "$output" "${options[@]}"
 
 say "evaluating"
-dev=$data/eval-dev
 "$sae" eval sts --model "$output" "$dev/stsb-dev.tsv" "$dev/sick-trial.tsv" "$dev/sick-train.tsv" \
     --dimensions 64,128,192,256
 "$sae" eval retrieval --model "$output" "$dev/captions-retrieval.tsv"

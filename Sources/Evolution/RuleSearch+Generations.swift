@@ -80,7 +80,7 @@ extension RuleSearch {
             contextDimensions: own.contextDimensions, classes: classes, rules: rules)
         return Generation(
             model: Digest(base.digest),
-            origin: origin("\(options.summary), held out \(fitting.heldOutShare), \(name)", parents: parents), rules: set,
+            origin: origin("\(options.summary), held out \(fitting.heldOutShare)\(fitting.excluded.summary), \(name)", parents: parents), rules: set,
             records: ownRecords + records.bytes)
     }
 

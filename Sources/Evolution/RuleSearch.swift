@@ -105,7 +105,7 @@ package struct RuleSearch {
 
     /// What a checkpoint is of.
     private var identity: Digest {
-        let text = "\(Digest(base.digest)) \(corpus) \(teacher) \(fitting.heldOutShare) \(fitting.seed) \(options.seed) \(options.summary)"
+        let text = "\(Digest(base.digest)) \(corpus) \(teacher) \(fitting.heldOutShare) \(fitting.seed)\(fitting.excluded.summary) \(options.seed) \(options.summary)"
         return Digest(of: Array(text.utf8))
     }
 

@@ -33,6 +33,8 @@ package struct FittingOptions: Sendable, Equatable {
     /// Of ten thousand texts of every file so many are kept from the fit and from every choice: `TestTexts`, for a look at the
     /// end.
     package var testShare = 0
+    /// Never fitted, never held out.
+    package var excluded = ExcludedTexts()
     package var seed: UInt64 = 1
     /// Threads to compute on. They do not change the result.
     package var threadCount = 2
@@ -50,6 +52,7 @@ package struct FittingOptions: Sendable, Equatable {
             + "beta1 \(beta1), beta2 \(beta2), similarity weight \(similarityWeight), "
             + "group \(groupCount), start frequency \(startFrequency), held out \(heldOutShare), seed \(seed)"
             + (testShare > 0 ? ", kept for the end \(testShare)" : "")
+            + excluded.summary
     }
 
     package static func validate(vocabularyCount: Int) throws(FittingError) {
@@ -111,6 +114,7 @@ extension FittingOptions {
 
     /// What becomes of a line of a file that is fitted.
     func use(of line: Int, of lines: TextLines, isFirstFile: Bool) -> TrainingTexts.Use {
+        if excluded.contains(lines[line]) { return .leaveOut }
         if keepsForTheEnd(line, of: lines) { return .keep }
         return isFirstFile && holdsOut(line, of: lines) ? .holdOut : .fit
     }

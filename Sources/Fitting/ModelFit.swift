@@ -87,6 +87,7 @@ package struct ModelFit {
         let phraseText = try phraseText()
         let phrases = try phrases(phraseText, pieces)
         let texts = try trainingTexts(lines, arrays, pieces, phrases, basis)
+        if !options.excluded.isEmpty { observe(.stage("\(texts.leftOutCount) texts are left out: they stand in files of --without")) }
         guard !texts.heldOut.isEmpty, texts.fitted.count >= options.batchCount else {
             throw .nothingToFit(texts: texts.fitted.count, heldOut: texts.heldOut.count)
         }
@@ -395,6 +396,7 @@ extension ModelFit {
         }
         origin.append(("texts-fitted", "\(texts.fitted.count)"))
         origin.append(("texts-held-out", "\(texts.heldOut.count)"))
+        if !options.excluded.isEmpty { origin.append(("texts-left-out", "\(texts.leftOutCount)")) }
         if inputs.parent == nil, inputs.phrases != nil {
             origin.append(("phrases-sha256", hexadecimal(phraseText.withUnsafeBytes { SHA256.digest(of: $0) })))
         }

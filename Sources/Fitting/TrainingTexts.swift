@@ -22,8 +22,11 @@ package struct TrainingTexts: Sendable {
     /// Changed copies of held-out texts, kept aside like them.
     package private(set) var contrasts: [UInt32] = []
 
+    /// Texts that were left out because they stand in `FittingOptions.excluded`.
+    package private(set) var leftOutCount = 0
+
     /// What becomes of a text.
-    package enum Use: Sendable { case fit, holdOut, contrast, keep }
+    package enum Use: Sendable { case fit, holdOut, contrast, keep, leaveOut }
 
     package init(dimensions: Int) { self.dimensions = dimensions }
 
@@ -50,6 +53,7 @@ package struct TrainingTexts: Sendable {
             case .holdOut: heldOut.append(number)
             case .contrast: contrasts.append(number)
             case .keep: break
+            case .leaveOut: leftOutCount += 1
             }
         }
     }

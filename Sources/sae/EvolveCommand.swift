@@ -41,6 +41,7 @@ struct EvolveCommand: ParsableCommand {
     @Option(help: ArgumentHelp("Projection of vectors that are wider than the model's, as for sae fit.", valueName: "npy"))
     var basis: String?
 
+    @OptionGroup var excluded: ExclusionArguments
     @OptionGroup var place: LibraryArguments
     @OptionGroup var model: LibraryModelArguments
 
@@ -122,9 +123,11 @@ struct EvolveCommand: ParsableCommand {
     }
 
     func run() throws {
-        if let report { try checkWritable(report, reading: [texts, vectors, basis] + also) }
+        if let report { try checkWritable(report, reading: [texts, vectors, basis] + also + excluded.without) }
         let pairs = TeacherPair.pairs(texts, vectors, also: also)
         let base = try model.open()
+        var fitting = fitting
+        fitting.excluded = try excluded.texts()
         var library = try Library(place.library, access: .writing)
         Terminal.printNote("reading texts and vectors")
         let material = try MiningMaterial(

@@ -161,6 +161,8 @@ struct FitLexiconCommand: ParsableCommand {
             valueName: "file"))
     var contrasts: [String] = []
 
+    @OptionGroup var excluded: ExclusionArguments
+
     @Option(help: ArgumentHelp("Discrete rules, as text; their phrases are fitted like pieces.", valueName: "file"))
     var phrases: String?
 
@@ -213,7 +215,7 @@ struct FitLexiconCommand: ParsableCommand {
 
     func run() throws {
         for path in [output, checkpoint].compactMap({ $0 }) {
-            try checkWritable(path, reading: [texts, vectors, scales, basis, pieces, start, phrases] + also + contrasts)
+            try checkWritable(path, reading: [texts, vectors, scales, basis, pieces, start, phrases] + also + contrasts + excluded.without)
         }
         if let checkpoint { try FittingCheckpoint.checkPlace(checkpoint) }
         var inputs = ModelFit.Inputs(pairs: TeacherPair.pairs(texts, vectors, scales: scales, also: also))
@@ -223,8 +225,10 @@ struct FitLexiconCommand: ParsableCommand {
         inputs.pieces = pieces
         inputs.start = start
         inputs.parent = try parent.map { try Model($0) }
+        var fitting = options(after: inputs.parent)
+        fitting.excluded = try excluded.texts()
         let progress = FitProgress(epochCount: epochs)
-        let contents = try ModelFit(inputs, options: options(after: inputs.parent)) { progress.show($0) }
+        let contents = try ModelFit(inputs, options: fitting) { progress.show($0) }
             .run(name: name, checkpoint: checkpoint, resumes: resume)
         try contents.write(to: output)
         Terminal.printNote("wrote \(output)")
@@ -265,6 +269,18 @@ extension TeacherPair {
     static func validate(also: [String]) throws {
         guard also.count % 2 == 0 else { throw ValidationError("--also takes pairs: texts, then their vectors") }
     }
+}
+
+/// The option that keeps evaluation sets out of what a model or its rules learn from.
+struct ExclusionArguments: ParsableArguments {
+    @Option(
+        parsing: .upToNextOption,
+        help: ArgumentHelp(
+            "Learn nothing from texts that stand in these files (a line, or a column between tabs), but for case and punctuation.",
+            valueName: "file"))
+    var without: [String] = []
+
+    func texts() throws -> ExcludedTexts { try ExcludedTexts(contentsOf: without) }
 }
 
 /// Finds out before long work that its result could not be written, or would take the place of a file that the work reads.

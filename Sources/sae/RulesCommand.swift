@@ -56,6 +56,8 @@ struct MineRulesCommand: ParsableCommand {
     @Option(help: ArgumentHelp("Projection of vectors that are wider than the model's, as for sae fit.", valueName: "npy"))
     var basis: String?
 
+    @OptionGroup var excluded: ExclusionArguments
+
     @Option(help: ArgumentHelp("Where the rules go, as text.", valueName: "file"))
     var output: String
 
@@ -80,11 +82,13 @@ struct MineRulesCommand: ParsableCommand {
     func validate() throws { try TeacherPair.validate(also: also) }
 
     func run() throws {
-        for path in [output, phrases].compactMap({ $0 }) { try checkWritable(path, reading: [texts, vectors, basis, model] + also) }
+        for path in [output, phrases].compactMap({ $0 }) { try checkWritable(path, reading: [texts, vectors, basis, model] + also + excluded.without) }
         let engine = try Engine(contentsOf: try model ?? ResourceLocator.model())
         Terminal.printNote("reading and embedding texts")
+        var fitting = FittingOptions()
+        fitting.excluded = try excluded.texts()
         let material = try MiningMaterial(
-            TeacherPair.pairs(texts, vectors, also: also), basis: basis, engine: engine, options: FittingOptions())
+            TeacherPair.pairs(texts, vectors, also: also), basis: basis, engine: engine, options: fitting)
         var options = MiningOptions()
         options.minimumCount = minimumCount
         options.evidence = evidence

@@ -142,6 +142,27 @@ import Vectors
         #expect(error?.summary.contains("line 2") == true)
     }
 
+    @Test func `texts that stand in an evaluation set are neither fitted nor held out, and the model says so`() throws {
+        let lines = try TextLines(contentsOf: folder.path("texts"))
+        let heldOut = try #require((0..<lines.count).first { options.holdsOut($0, of: lines) })
+        let fitted = try #require((0..<lines.count).first { !options.holdsOut($0, of: lines) })
+        let chosen = [heldOut, fitted].map { String(decoding: lines[$0], as: UTF8.self) }
+        let same = (0..<lines.count).filter { chosen.contains(String(decoding: lines[$0], as: UTF8.self)) }.count
+        // Other case and punctuation, in a column of its own.
+        try folder.write("4.5\t\(chosen[0].uppercased())!\n\(chosen[1].replacing(" ", with: " , "))\nnowhere else\n", to: "evaluation")
+        var without = options
+        without.excluded = try ExcludedTexts(contentsOf: [folder.path("evaluation")])
+        func numbers(_ contents: ModelContents) -> [Int?] {
+            ["texts-fitted", "texts-held-out", "texts-left-out"].map { key in
+                contents.provenance.first { $0.key == key }.flatMap { Int($0.value) }
+            }
+        }
+        let (before, after) = (numbers(try fit()), numbers(try fit(nil, without)))
+        #expect(before[2] == nil && after[2] == same)
+        let sums = (try #require(before[0]) + #require(before[1]), try #require(after[0]) + #require(after[1]))
+        #expect(sums.1 == sums.0 - same && after[0]! < before[0]! && after[1]! < before[1]!)
+    }
+
     @Test func `material that does not fit together is refused with the file and the row`() throws {
         func refusal(_ change: (inout ModelFit.Inputs) throws -> Void) throws -> FittingError? {
             var inputs = inputs

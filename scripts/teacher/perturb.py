@@ -1,7 +1,8 @@
 #!/usr/bin/env python3
 """Changed copies of texts, for the teacher to label: they teach what one word does to a meaning.
 
-    perturb.py TEXTS OUT.txt [--count 400000] [--skip 0] [--seed 1] [--held-out 100] [--of-held-out] [--spoken | --rare]
+    perturb.py TEXTS OUT.txt [--count 400000] [--skip 0] [--seed 1] [--held-out 100] [--of-held-out]
+               [--spoken | --rare | --spliced]
 
 TEXTS is plain or .gz, one text a line. Each line of OUT is a text of 4 to 30 words with one change, drawn by the seed:
 
@@ -17,7 +18,9 @@ number held out) are never used, so that a fit on OUT has not seen their words; 
 for `sae fit --contrasts`. With --spoken only texts of 3 to 12 words that address somebody are taken (a word of the first
 or second person, or a question mark): commands and questions are rare in prose. With --rare a line is a window of 2 to 7
 words around a word, and words are drawn evenly from those that occur 3 times or more, not by how often they occur: a
-rare word is then seen often, in short company. Same input and options, same bytes.
+rare word is then seen often, in short company. With --spliced a line is the beginning of one text and the end of another,
+joined where both have the same two words: new company for the words of a text, in sentences that mostly hold together.
+Same input and options, same bytes.
 """
 import argparse
 import collections
@@ -141,6 +144,30 @@ def windows(lines, draw):
         yield line[first:first + length]
 
 
+def splices(lines, draw):
+    """Endless joints of two texts at two words that both have next to each other, 4 to 30 words long."""
+    words = [line.split() for line in lines]
+    words = [text for text in words if 4 <= len(text) <= 30]
+    places = collections.defaultdict(list)
+    counts = collections.Counter()
+    for number, text in enumerate(words):
+        for position in range(1, len(text) - 2):
+            pair = text[position].lower(), text[position + 1].lower()
+            counts[pair] += 1
+            kept = places[pair]
+            if len(kept) < 64:
+                kept.append((number, position))
+            elif (place := draw.randrange(counts[pair])) < 64:
+                kept[place] = (number, position)
+    while True:
+        first = draw.choice(words)
+        position = draw.randrange(1, len(first) - 2)
+        number, other = draw.choice(places[first[position].lower(), first[position + 1].lower()])
+        joined = first[:position] + words[number][other:]
+        if 4 <= len(joined) <= 30 and joined != first and joined != words[number]:
+            yield joined
+
+
 KINDS = [substitute] * 8 + [swap] * 4 + [exchange] * 2 + [negate] * 3 + [drop] * 2 + [crop]
 
 
@@ -155,6 +182,7 @@ def main():
     kind = parser.add_mutually_exclusive_group()
     kind.add_argument("--spoken", action="store_true", help="change only short texts that address somebody")
     kind.add_argument("--rare", action="store_true", help="windows around words drawn evenly, instead of changes")
+    kind.add_argument("--spliced", action="store_true", help="beginnings and ends of different texts, instead of changes")
     parser.add_argument("--of-held-out", action="store_true", help="change the lines kept aside instead of the others")
     args = parser.parse_args()
 
@@ -166,8 +194,9 @@ def main():
     if args.spoken:
         lines = [line for line in lines if is_spoken(line)]
     draw = random.Random(args.seed)
-    if args.rare:
-        texts = itertools.islice(windows(lines, draw), args.skip, args.skip + args.count)
+    if args.rare or args.spliced:
+        made = windows(lines, draw) if args.rare else splices(lines, draw)
+        texts = itertools.islice(made, args.skip, args.skip + args.count)
         with open(args.out, "w", encoding="utf-8", newline="\n") as out:
             out.writelines(" ".join(words) + "\n" for words in texts)
         return 0
