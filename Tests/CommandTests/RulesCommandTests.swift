@@ -67,6 +67,12 @@ import Vectors
         #expect(other.output == digest + "\n")
         let again = try Command(["rules", "export", digest, "--model", model, "--library", folder.path("other")])
         #expect(again.output == (try String(contentsOfFile: folder.path("x.rules"), encoding: .utf8)))
+
+        // The rules alone are what a fit reads; with their records they are a generation again, of the same rules.
+        #expect(try sae("export", "promoted", "--only-rules", "--output", folder.path("only")).status == 0)
+        let rules = try sae("import", folder.path("only"), "--phrases", folder.path("p.npy"))
+        #expect(rules.status == 0, "\(rules.errors)")
+        #expect(try sae("diff", digest, String(rules.output.dropLast())).output.isEmpty)
     }
 
     @Test func `what cannot be is one line that says what to do`() throws {
