@@ -82,7 +82,7 @@ if [ ! -s "$pieces.model" ]; then
     "$sae" fit vocabulary "$teacher/texts.txt.gz" --vocabulary "$vocabulary" --output "$pieces.model" --list "$pieces.txt"
 fi
 # Changed copies: of any text, of short ones that address somebody, and of held-out ones to score on. Windows around
-# words of all frequencies.
+# words of all frequencies, and beginnings of texts joined to ends of others.
 perturb() {
     local name=$1 texts=$2
     shift 2
@@ -109,12 +109,13 @@ if [ -z "$quick" ]; then
     capture "$teacher/texts-more.txt.gz" "$cache/more.npy"
     perturb perturbed2 "$teacher/texts-more.txt.gz" --count 450000
     perturb perturbed3 "$teacher/texts.txt.gz" --skip 400000 --count 400000
-    perturb perturbed4 "$teacher/texts-more.txt.gz" --skip 450000 --count 450000
+    perturb spliced1 "$teacher/texts.txt.gz" --count 400000 --spliced
+    perturb spliced2 "$teacher/texts-more.txt.gz" --count 450000 --spliced
     perturb spoken2 "$teacher/texts-more.txt.gz" --count 180000 --spoken
     perturb rare1 "$teacher/texts.txt.gz" --count 300000 --rare
     perturb rare2 "$teacher/texts-more.txt.gz" --count 300000 --rare
     written=(--also "$cache/rest.txt" "$cache/rest.npy" "$teacher/texts-more.txt.gz" "$cache/more.npy")
-    names=(spoken1 spoken2 perturbed2 rare1 rare2 perturbed3 perturbed4)
+    names=(spoken1 spoken2 perturbed2 rare1 rare2 perturbed3 spliced1 spliced2)
 fi
 # The order is a part of what decides the bits.
 pairs=(--also "$cache/perturbed.txt" "$cache/perturbed.npy" "${written[@]}")
