@@ -9,7 +9,7 @@ import RuleLibrary
 import SAEEngine
 
 /// `sae adapt`: a model for a domain, out of one that is there.
-struct AdaptCommand: ParsableCommand {
+struct AdaptCommand: MatrixCommand {
     static let configuration = CommandConfiguration(
         commandName: "adapt",
         abstract: "Adapt a model to the texts of a domain, in one command.",

@@ -4,7 +4,7 @@ import Foundation
 import Scoring
 
 /// `sae devices`: what can score context rules on this machine, and how fast.
-struct DevicesCommand: ParsableCommand {
+struct DevicesCommand: MatrixCommand {
     static let configuration = CommandConfiguration(
         commandName: "devices",
         abstract: "List the scorers and OpenCL devices, with their measured speed.",

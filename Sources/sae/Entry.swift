@@ -14,6 +14,7 @@ enum Entry {
             try checkArguments()
             try checkHelp()
             var command = try SAE.parseAsRoot()
+            (command as? any MatrixCommand)?.restartForOpenBLAS()
             if var asynchronous = command as? any AsyncParsableCommand {
                 try await asynchronous.run()
             } else {

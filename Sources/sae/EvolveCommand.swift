@@ -9,7 +9,7 @@ import SAEEngine
 import Tokenization
 
 /// `sae evolve`: rules that bring a model nearer to its teacher, found and kept.
-struct EvolveCommand: ParsableCommand {
+struct EvolveCommand: MatrixCommand {
     static let configuration = CommandConfiguration(
         commandName: "evolve",
         abstract: "Search for rules that bring a model nearer to its teacher, and keep each generation.",

@@ -75,7 +75,7 @@ struct FitVocabularyCommand: ParsableCommand {
 }
 
 /// `sae fit lexicon`, the default: the whole model.
-struct FitLexiconCommand: ParsableCommand {
+struct FitLexiconCommand: MatrixCommand {
     static let configuration = CommandConfiguration(
         commandName: "lexicon",
         abstract: "Fit a model; what `sae fit` does without a subcommand.")

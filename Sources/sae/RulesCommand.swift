@@ -30,7 +30,7 @@ struct RulesCommand: ParsableCommand {
 }
 
 /// `sae rules mine`: rules from what a model misses of its teacher.
-struct MineRulesCommand: ParsableCommand {
+struct MineRulesCommand: MatrixCommand {
     static let configuration = CommandConfiguration(
         commandName: "mine",
         abstract: "Mine rules that add a phrase where the model misses something.",

@@ -34,6 +34,17 @@ import Testing
         #expect(try FileManager.default.contentsOfDirectory(atPath: folder.path("cache")).count > 0)
     }
 
+    @Test func `OpenBLAS computes as the processor can, or as the environment says`() throws {
+        func numerics(_ environment: [String: String]) throws -> String {
+            let rows = try #require(try object(devices(["--json"], environment))["scorers"] as? [[String: Any]])
+            return try #require(rows.first { $0["scorer"] as? String == "blas" }?["numerics"] as? String)
+        }
+        #expect(try numerics(["OPENBLAS_CORETYPE": "Prescott"]) == "blas-2:Prescott")
+        // OpenBLAS of Debian 12 knows no processor that came after it.
+        let isNew = try String(contentsOfFile: "/proc/cpuinfo", encoding: .utf8).contains(" avx2 ")
+        #expect(try numerics([:]) != "blas-2:Prescott" || !isNew)
+    }
+
     @Test func `without an OpenCL driver int8 stands in, and the reason is told`() throws {
         let none = ["OCL_ICD_VENDORS": "\(folder.root)/none/"]
         let opened = try object(try devices(["--scorer", "opencl", "--json"], none))
