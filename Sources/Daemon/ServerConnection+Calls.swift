@@ -80,13 +80,14 @@ extension ServerConnection {
     /// What a queue of the service's own does.
     private func takeControl(_ arrived: Arrival) throws(Failure) {
         let (call, lane) = (arrived.call, lane)
-        deferred[call.stream] = DeferredCall(method: call.method, arrival: arrived.time, deadline: arrived.deadline)
         try service.control(call, for: peer) { [self] result in
             lane.ioQueue.async { [self] in
                 answerDeferred(call, result)
                 settle()
             }
         }
+        // The answer comes in a later turn of this queue.
+        deferred[call.stream] = DeferredCall(method: call.method, arrival: arrived.time, deadline: arrived.deadline)
     }
 
     private func answerDeferred(_ call: Call, _ result: Result<Answer, Failure>) {

@@ -63,4 +63,24 @@ import Wire
         let expected = array(fixture.vectors(texts).vectors, columns: fixture.engine.dimensions)
         #expect(try await peer.output("vectors.npy", of: id) == expected)
     }
+
+    @Test(arguments: [Method.startJob, .cancelJob, .deleteJob, .createJob])
+    func `a call that is refused before it begins is over`(_ method: Method) async throws {
+        let fixture = try ServiceFixture { $0.drainGrace = .seconds(3_600) }
+        let peer = try await RawPeer.greeted(fixture.unixEndpoint)
+        // A job that there is not; to CreateJob the id says nothing, and it lacks an input.
+        let message = wireBytes(Sae_V1_JobRequest.with { $0.id = "x" })
+        let hour: UInt32 = 3_600_000_000
+        try await peer.send(
+            frame(.request, flags: .last, method: method.rawValue, stream: 1, argument: hour, message: message))
+        let code = method == .createJob ? "INVALID_ARGUMENT" : "NOT_FOUND"
+        #expect(try await peer.words() == "END 1 \(code)")
+        #expect(fixture.metric("sae_streams{transport=\"unix\"}") == 0)
+        fixture.service.drain()
+        #expect(await eventually(20) { fixture.service.state == .stopped }, "nothing is under way that the drain waits for")
+        let counts = fixture.service.metricsPage().split(separator: "\n").filter {
+            $0.hasPrefix("sae_requests_total{method=\"\(method.name)\"") && !$0.hasSuffix(" 0")
+        }
+        #expect(counts == ["sae_requests_total{method=\"\(method.name)\",transport=\"unix\",code=\"\(code)\"} 1"])
+    }
 }
