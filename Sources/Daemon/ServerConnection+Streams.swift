@@ -54,6 +54,8 @@ extension ServerConnection {
         guard let stream = streams[stream] else { return }
         lastCall = now
         stream.clientIsDone = frame.header.flags.contains(.last)
+        // What comes after the end was decided is dropped: an answer to it would be taken for that of a chunk before it.
+        guard stream.endReason == nil else { return }
         stream.waiting.append(EmbedStream.Waiting(frame: frame, arrival: now))
         heldBytes += frame.payloadCount
     }
@@ -79,11 +81,7 @@ extension ServerConnection {
                 continue
             }
             guard stream.running.isEmpty, stream.waiting.isEmpty else { continue }
-            if stream.clientIsDone {
-                endStream(stream, nil)
-            } else if let reason = stream.endReason {
-                endStream(stream, reason)
-            }
+            if stream.clientIsDone || stream.endReason != nil { endStream(stream, stream.endReason) }
         }
     }
 
@@ -187,14 +185,15 @@ extension ServerConnection {
         watches = [:]
     }
 
-    /// Another generation serves: streams keep theirs, but at most two old ones are kept.
+    /// Another generation serves: streams keep theirs, but at most two old ones are kept. What workers have of them is
+    /// answered, and nothing after it.
     func generationChanged(to generation: Generation) {
         for stream in streams.values where stream.serving.generation.number + 2 < generation.number {
+            guard !stream.clientIsDone || !stream.waiting.isEmpty else { continue }
             stream.endReason = Failure(.aborted, "generation_retired")
             for waiting in stream.waiting { heldBytes -= waiting.frame.payloadCount }
             stream.waiting = []
             stream.prepared = nil
-            stream.clientIsDone = false
         }
         settle()
     }

@@ -101,7 +101,7 @@ extension ServerConnection {
         let failure = Failure(.unavailable, "the server ends the connection", retryAfter: 100)
         endWatches(failure)
         endJobStreams(failure)
-        for stream in streams.values { stream.endReason = stream.endReason ?? failure }
+        for stream in streams.values where !stream.clientIsDone { stream.endReason = stream.endReason ?? failure }
     }
 
     /// The end of a drain: what is still under way gets UNAVAILABLE, then the connection closes.

@@ -152,16 +152,67 @@ import Wire
         #expect(heard == "END 1 ABORTED")
     }
 
-    @Test func `a drain answers the chunks that have come and ends the stream`() async throws {
-        let fixture = try ServiceFixture()
+    /// The text of a chunk whose answer fills half the smallest window there is.
+    private func half(_ word: String) -> [String] { [String](repeating: word, count: 30) }
+
+    /// A daemon whose only worker is busy until `busy` sends CANCEL of stream 1; and a stream 1 of the smallest window, the first
+    /// of whose two chunks waits for the worker, and the second for the window.
+    private func busyStream() async throws -> (fixture: ServiceFixture, busy: RawPeer, peer: RawPeer) {
+        let fixture = try ServiceFixture {
+            PressureTests.slowDown(&$0)
+            $0.drainGrace = .seconds(60)
+        }
+        let busy = try await RawPeer.greeted(fixture.unixEndpoint)
+        try await busy.send(embedRequest(1, PressureTests.slowTexts(2_000, bytes: 7_500)))
+        #expect(await eventually { fixture.metric("sae_queue_texts") == 0 && fixture.metric("sae_streams{transport=\"unix\"}") == 1 })
         let peer = try RawPeer(fixture.unixEndpoint)
-        try await peer.send(helloFrame(maximumFrameBytes: 4_194_304, window: 1_048_576) + opening(1) + chunk(1, ["a dog"]))
+        try await peer.send(helloFrame(maximumFrameBytes: 4_194_304, window: 65_536) + opening(1))
+        try await peer.send(chunk(1, half("a dog")) + chunk(1, half("the cat")))
         #expect(try await peer.words() == "hello")
-        var heard: [String] = []
-        while !heard.contains("message") { heard.append(try await peer.words()) }
+        #expect(await eventually { fixture.metric("sae_queue_texts") == 30 })
+        return (fixture, busy, peer)
+    }
+
+    /// What the server says of stream 1 to its end: the bits of each answer, and the END.
+    private func remainder(of peer: RawPeer) async throws -> (answers: [[UInt32]], end: String) {
+        var answers: [[UInt32]] = []
+        while let frame = try await peer.frame(within: 20) {
+            if frame.header.type == .message { answers.append(bits(frame)) }
+            if frame.header.type == .end { return (answers, words(frame)) }
+        }
+        return (answers, "closed")
+    }
+
+    @Test func `a retired stream answers nothing after a chunk that it leaves`() async throws {
+        let (fixture, busy, peer) = try await busyStream()
+        let held = fixture.metric("sae_buffer_bytes")
+        for name in ["second", "third", "fourth"] {
+            _ = try fixture.writeModel(named: name)
+            try fixture.service.reload()
+        }
+        #expect(await eventually { fixture.metric("sae_buffer_bytes") < held }, "the second chunk is left")
+        // As many rows as the chunk that is left: only their bits would tell.
+        try await peer.send(chunk(1, half("the river")) + chunk(1, half("x"), flags: .last) + request(3))
+        #expect(try await peer.words() == "message", "what was sent before it has been read")
+        try await busy.send(frame(.cancel, stream: 1))
+        let (answers, end) = try await remainder(of: peer)
+        let isFirst = answers == [fixture.vectors(half("a dog")).vectors.map(\.bitPattern)]
+        #expect(isFirst && end == "END 1 ABORTED", "\(answers.count) answers")
+        #expect(await eventually { fixture.metric("sae_buffer_bytes") == 0 && fixture.metric("sae_streams{transport=\"unix\"}") == 0 })
+    }
+
+    @Test func `a drain answers the chunks that have come, no later one, and ends the stream`() async throws {
+        let (fixture, busy, peer) = try await busyStream()
         fixture.service.drain()
-        while heard.last != "closed" { heard.append(try await peer.words()) }
-        #expect(heard.contains("END 1 UNAVAILABLE") && heard.contains("GOAWAY OK draining"))
+        // First that the daemon will go, then that it goes.
+        #expect(try await peer.words(2) == ["GOAWAY OK draining", "GOAWAY OK draining"])
+        try await peer.send(chunk(1, half("the river")) + request(3))
+        #expect(try await peer.words() == "END 3 UNAVAILABLE refused", "what was sent before it has been read")
+        try await busy.send(frame(.cancel, stream: 1))
+        let (answers, end) = try await remainder(of: peer)
+        let areBoth = answers == [half("a dog"), half("the cat")].map { fixture.vectors($0).vectors.map(\.bitPattern) }
+        #expect(areBoth && end == "END 1 UNAVAILABLE", "\(answers.count) answers")
+        #expect(try await peer.words(2) == ["GOAWAY OK draining", "closed"])
     }
 
     @Test func `a watch of health tells the state now and at the drain`() async throws {

@@ -37,7 +37,7 @@ final class EmbedStream {
     var running: [Running] = []
     /// Most bytes of the answers of `running`, for which the client's window is kept.
     var promised = 0
-    /// Why the stream ends once the chunks that have come are answered.
+    /// Why the stream ends once the chunks that had come when this was set are answered; later ones are dropped.
     var endReason: Failure?
 
     init(_ arrived: Arrival, serving: Serving, options: EmbedOptions) {
