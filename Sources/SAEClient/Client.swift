@@ -23,7 +23,7 @@ import Wire
 /// **Repeating.** A call of which nothing was begun (the server refused it as overloaded or draining) is made again, up to
 /// `ClientOptions.maximumAttempts` times, after the time that the server asks for, or else 50 ms and twice that; one whose
 /// connection was lost is made again once: calls change nothing at the server. When many calls fail none is repeated, and
-/// other errors never are.
+/// other errors never are. A streaming call is made again only while the server has said nothing of it.
 public final class Client: Sendable {
     private let pool: Pool
 
@@ -94,9 +94,8 @@ public final class Client: Sendable {
     /// Begins a streaming call, for which there must be a connection within ten seconds, or `reconnectTimeout` if that is longer.
     func open(_ method: Method, message: [UInt8]) async throws(ClientError) -> Conversation {
         let conversation = Conversation(on: pool.ioQueue)
-        let patience = max(.seconds(10), pool.reconnectTimeout.map { $0 + .seconds(1) } ?? .zero)
         let call = PendingCall(
-            method, message: message, deadline: monotonicNanoseconds() + nanoseconds(patience), conversation: conversation)
+            method, message: message, deadline: monotonicNanoseconds() + nanoseconds(pool.openingPatience), conversation: conversation)
         _ = try await pool.call(call).get()
         return conversation
     }

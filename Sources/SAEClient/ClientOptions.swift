@@ -20,6 +20,9 @@ public struct ClientOptions: Sendable {
 
     /// How long calls wait while the server cannot be reached, before they fail with `unavailable`; nil: until their deadlines.
     public var reconnectTimeout: Duration?
+    /// How long a call that the server refuses as overloaded or draining is made again, within its deadline and however often; nil:
+    /// `maximumAttempts` times. For work that nobody waits for: whoever repeats without end keeps an overload going.
+    public var refusalTimeout: Duration?
     /// Called when calls begin to wait for a lost connection, and when it is there again. It runs on the client's own queue
     /// and must not block.
     public var onConnectionChange: (@Sendable (ConnectionChange) -> Void)?

@@ -8,7 +8,8 @@ final class Conversation: @unchecked Sendable {
     private struct Outgoing {
         let message: [UInt8]
         let attachment: [UInt8]
-        let sent: CheckedContinuation<Result<Void, ClientError>, Never>
+        /// Nil: it was sent before, to a server that then refused the call.
+        let sent: CheckedContinuation<Result<Void, ClientError>, Never>?
     }
 
     private let ioQueue: IOQueue
@@ -16,6 +17,12 @@ final class Conversation: @unchecked Sendable {
     private var arrived: [Frame] = []
     private var reader: CheckedContinuation<Result<Frame?, ClientError>, Never>?
     private var writers: [Outgoing] = []
+    /// What was sent while the server had said nothing of this call: sent again when it refuses it. At most its window.
+    private var unheard: [Outgoing] = []
+    private var saysNoMore = false
+    private var isHalfClosed = false
+    /// Something was begun at the server: the call is not made again.
+    private(set) var hasHeard = false
     private var end: Result<Void, ClientError>?
 
     init(on ioQueue: IOQueue) { self.ioQueue = ioQueue }
@@ -54,7 +61,10 @@ final class Conversation: @unchecked Sendable {
 
     /// No more messages will be sent.
     func finishSending() {
-        ioQueue.async { [self] in if end == nil, let call { call.link?.endHalf(of: call) } }
+        ioQueue.async { [self] in
+            saysNoMore = true
+            pump()
+        }
     }
 
     /// Gives the call up, unless it has ended.
@@ -81,12 +91,24 @@ final class Conversation: @unchecked Sendable {
 
 /// What the connection tells.
 extension Conversation {
+    /// The call's REQUEST is on its way, for the first time or again.
     func begin(_ call: PendingCall) {
         self.call = call
+        isHalfClosed = false
+        writers = unheard + writers
+        unheard = []
         pump()
     }
 
+    func credited() {
+        hear()
+        pump()
+    }
+
+    private func hear() { (hasHeard, unheard) = (true, []) }
+
     func received(_ frame: Frame) {
+        hear()
         arrived.append(frame)
         guard let waiting = reader else { return }
         reader = nil
@@ -94,11 +116,17 @@ extension Conversation {
     }
 
     /// Sends what the window has room for.
-    func pump() {
+    private func pump() {
         guard end == nil, let call, let link = call.link else { return }
         while let first = writers.first {
             guard link.send(first.message, first.attachment, of: call) else { break }
-            writers.removeFirst().sent.resume(returning: .success(()))
+            writers.removeFirst()
+            if !hasHeard { unheard.append(Outgoing(message: first.message, attachment: first.attachment, sent: nil)) }
+            first.sent?.resume(returning: .success(()))
+        }
+        if saysNoMore, writers.isEmpty, !isHalfClosed {
+            isHalfClosed = true
+            link.endHalf(of: call)
         }
         link.flush()
     }
@@ -106,8 +134,8 @@ extension Conversation {
     func finish(_ outcome: Result<Void, ClientError>) {
         guard end == nil else { return }
         end = outcome
-        for writer in writers { writer.sent.resume(returning: outcome) }
-        writers = []
+        for writer in writers { writer.sent?.resume(returning: outcome) }
+        (writers, unheard) = ([], [])
         if let waiting = reader {
             reader = nil
             read(waiting)

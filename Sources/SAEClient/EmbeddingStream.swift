@@ -6,7 +6,7 @@ extension Client {
     /// The vectors of any sequence of texts, however long, in order, some at a time. The texts are asked for as the server takes them:
     /// a few chunks ahead of what has come back, and no further while nobody takes the vectors.
     ///
-    /// All are of one model generation. A connection that is lost, or a server that drains, is gone on from elsewhere with the first
+    /// All are of one model generation: `aborted` is thrown when the server gives it up before the end. A connection that is lost, or a server that drains, is gone on from elsewhere with the first
     /// texts that were not answered.
     ///
     /// ```swift
@@ -124,7 +124,8 @@ final class EmbeddingFlow {
         unanswered.append(gathered)
         gathered = Chunk()
         guard conversation != nil, let chunk = unanswered.last else { return try await reopen() }
-        do { try await send(chunk) } catch let error as ClientError where Self.isLoss(error) { try await reopen() }
+        // A loss is met behind the answers that have come.
+        do { try await send(chunk) } catch let error as ClientError where isLoss(error) {}
     }
 
     /// The vectors of the next chunk; nil once all are answered.
@@ -138,18 +139,22 @@ final class EmbeddingFlow {
                 unanswered.removeFirst()
                 options.generation = answer.generation
                 return answer
-            } catch let error as ClientError where Self.isLoss(error) {
+            } catch let error as ClientError where isLoss(error) {
                 try await reopen()
             }
         }
         guard isSealed, let conversation else { return nil }
+        // All are answered: how the call ends changes nothing.
         conversation.finishSending()
-        _ = try await conversation.next()
+        _ = try? await conversation.next()
         self.conversation = nil
         return nil
     }
 
-    private static func isLoss(_ error: ClientError) -> Bool { error.code == .unavailable }
+    /// Whether another stream may go on: after a loss, or where the generation went before it answered anything.
+    private func isLoss(_ error: ClientError) -> Bool {
+        error.code == .unavailable || error.code == .aborted && options.generation == 0
+    }
 
     /// Opens a stream, again after a loss, and sends what was not answered.
     private func reopen() async throws {

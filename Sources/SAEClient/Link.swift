@@ -15,6 +15,9 @@ final class Link: @unchecked Sendable {
     private let openingDeadline: UInt64
     private var isOpened = false
     private var maximumStreams = 1
+    private var maximumStreaming = 1
+    /// Streaming calls among those in flight.
+    private var streamingLoad = 0
     private var lastPing: UInt64 = 0
     /// Why the server said that it goes.
     private var farewell: ClientError?
@@ -61,11 +64,21 @@ final class Link: @unchecked Sendable {
     var soonestDeadline: UInt64? { inFlight.values.lazy.map(\.deadline).min() }
     /// Whether the server may get calls here at all, now or when others have ended.
     var isUsable: Bool { state.isOpen && !isDraining && !isOver }
-    var hasRoom: Bool { isUsable && inFlight.count < maximumStreams }
+
+    func hasRoom(streaming: Bool) -> Bool {
+        isUsable && inFlight.count < maximumStreams && (!streaming || streamingLoad < maximumStreaming)
+    }
+
+    /// The call of a stream that has come to its end.
+    private func take(_ stream: UInt32) -> PendingCall? {
+        guard let call = inFlight.removeValue(forKey: stream) else { return nil }
+        if call.conversation != nil { streamingLoad -= 1 }
+        return call
+    }
 
     /// Sends a call; false when this connection takes no more. `flush` hands what was sent to the kernel.
     func start(_ call: PendingCall, now: UInt64) -> Bool {
-        guard hasRoom, let stream = state.openStream(call.method.shape) else {
+        guard hasRoom(streaming: call.conversation != nil), let stream = state.openStream(call.method.shape) else {
             isDraining = true
             closeIfDrained()
             return false
@@ -74,6 +87,7 @@ final class Link: @unchecked Sendable {
         call.link = self
         call.attempts += 1
         inFlight[stream] = call
+        if call.conversation != nil { streamingLoad += 1 }
         connection.enqueue(SendBuffer(request(call, now: now)))
         if call.conversation != nil { call.begin(Frame(header: FrameHeader(.request, stream: stream), message: [], attachment: [])) }
         return true
@@ -96,7 +110,6 @@ final class Link: @unchecked Sendable {
         var bytes: [UInt8] = []
         FrameEncoder.append(FrameHeader(.end, stream: call.stream), withCRC: state.usesCRC, to: &bytes)
         connection.enqueue(SendBuffer(bytes))
-        connection.flush()
     }
 
     /// The application has taken a message of a streaming call.
@@ -110,7 +123,7 @@ final class Link: @unchecked Sendable {
 
     /// Forgets a call and tells the server.
     func abandon(_ call: PendingCall) {
-        guard inFlight.removeValue(forKey: call.stream) != nil, state.finish(stream: call.stream) else { return }
+        guard take(call.stream) != nil, state.finish(stream: call.stream) else { return }
         let cancel = ConnectionState.encodedCancel(stream: call.stream, withCRC: state.usesCRC)
         connection.enqueue(SendBuffer(cancel))
         connection.flush()
@@ -145,7 +158,7 @@ final class Link: @unchecked Sendable {
         guard !isOver else { return }
         isOver = true
         let calls = inFlight.values.sorted { $0.stream < $1.stream }
-        inFlight = [:]
+        (inFlight, streamingLoad) = ([:], 0)
         connection.close()
         let pool = pool
         pool?.linkEnded(self, farewell ?? error)
@@ -172,14 +185,15 @@ final class Link: @unchecked Sendable {
             case .send(let bytes): connection.enqueue(SendBuffer(bytes))
             case .opened(let hello):
                 maximumStreams = Int(clamping: max(1, hello.limits["limits.max_streams_per_connection"] ?? 128))
+                maximumStreaming = Int(clamping: max(1, hello.limits["limits.max_streaming_per_connection"] ?? 8))
                 isOpened = true
                 pool?.linkOpened(self, hello)
             case .answer(let frame):
-                guard let call = inFlight.removeValue(forKey: frame.header.stream) else { continue }
+                guard let call = take(frame.header.stream) else { continue }
                 pool?.callSucceeded()
                 call.finish(.success(frame))
             case .failed(let stream, let failure):
-                guard let call = inFlight.removeValue(forKey: stream) else { continue }
+                guard let call = take(stream) else { continue }
                 failures.append((call, ClientError(failure)))
             case .goAway(let code, let message):
                 isDraining = true
@@ -189,9 +203,9 @@ final class Link: @unchecked Sendable {
             case .close(let reason):
                 end(ClientError(.unavailable, "the connection ended: \(reason)"), isLoss: false)
             case .message(let stream, let frame): inFlight[stream]?.conversation?.received(frame)
-            case .credited(let stream): inFlight[stream]?.conversation?.pump()
+            case .credited(let stream): inFlight[stream]?.conversation?.credited()
             case .ended(let stream):
-                guard let call = inFlight.removeValue(forKey: stream) else { continue }
+                guard let call = take(stream) else { continue }
                 pool?.callSucceeded()
                 call.conversation?.finish(.success(()))
             case .call, .refused, .cancelled, .rejected, .halfClosed: break

@@ -14,6 +14,8 @@ final class PendingCall: @unchecked Sendable {
     var isCancelled = false
     /// Times that it was sent.
     var attempts = 0
+    /// When the server refused it first.
+    var refusedSince: UInt64?
     /// Its connection was lost once already.
     var wasLost = false
     /// Where it is under way, and as what.
@@ -30,7 +32,7 @@ final class PendingCall: @unchecked Sendable {
 
     /// Nobody waits for it any more.
     var isOver: Bool { result == nil && conversation?.hasEnded ?? true }
-    /// A streaming call that is under way: it is not made again, because some of it may be done.
+    /// A streaming call that is under way: after a loss it is not made again, because some of it may be done.
     var isConversing: Bool { result == nil && conversation?.hasEnded == false }
 
     /// A streaming call is on its way: `frame` is what whoever opened it gets.
@@ -41,6 +43,9 @@ final class PendingCall: @unchecked Sendable {
         continuation?.resume(returning: .success(frame))
         conversation?.begin(self)
     }
+
+    /// A streaming call whose REQUEST the server has refused is made again, if a connection takes it by then.
+    func reopen(until deadline: UInt64) { if isConversing { self.deadline = deadline } }
 
     func finish(_ outcome: Result<Frame, ClientError>) {
         let continuation = result

@@ -35,8 +35,9 @@ final class Pool: @unchecked Sendable {
     /// Since when calls wait and there is no connection.
     private var outageBegin: UInt64?
     private var isOutageTold = false
-    private var waiting: [PendingCall] = []
-    private var waitingHead = 0
+    /// Two lines, because a connection may have room for one kind and not for the other.
+    private let waitingCalls = CallLine()
+    private let waitingStreams = CallLine()
     /// Calls between two attempts.
     private var resting: [ObjectIdentifier: PendingCall] = [:]
     private var retry: RetryPolicy
@@ -54,7 +55,8 @@ final class Pool: @unchecked Sendable {
         ioQueue.everyTick { [weak self] in self?.tick($0) }
     }
 
-    var reconnectTimeout: Duration? { options.reconnectTimeout }
+    /// How long a streaming call waits for a connection.
+    var openingPatience: Duration { max(.seconds(10), options.reconnectTimeout.map { $0 + .seconds(1) } ?? .zero) }
 
     /// What the server said when it was connected to last.
     var server: Sae_V1_Hello { hello.withLock { $0 } ?? Sae_V1_Hello() }
@@ -99,8 +101,8 @@ final class Pool: @unchecked Sendable {
             isClosed = true
             let error = ClientError.closed
             finishOpening(.failure(error))
-            let calls = waiting[waitingHead...] + Array(resting.values)
-            (waiting, waitingHead, resting) = ([], 0, [:])
+            let calls = takeWaiting() + Array(resting.values)
+            resting = [:]
             for call in calls { call.finish(.failure(error)) }
             let links = Array(links.values) + [opening].compactMap { $0 }
             for link in links { link.end(error, isLoss: false) }
@@ -110,7 +112,7 @@ final class Pool: @unchecked Sendable {
     private func submit(_ call: PendingCall) {
         if call.isCancelled { return call.finish(.failure(.taskCancelled)) }
         guard !isClosed else { return call.finish(.failure(.closed)) }
-        waiting.append(call)
+        wait(call)
         assign()
         expect(call.deadline)
     }
@@ -130,7 +132,7 @@ final class Pool: @unchecked Sendable {
     }
 
     private var soonestDeadline: UInt64? {
-        let unsent = waiting[waitingHead...].lazy.filter { !$0.isOver }.map(\.deadline).min()
+        let unsent = [waitingCalls, waitingStreams].flatMap(\.calls).lazy.filter { !$0.isOver }.map(\.deadline).min()
         let resting = resting.values.lazy.map(\.deadline).min()
         let underWay = links.values.compactMap(\.soonestDeadline).min()
         return [unsent, resting, underWay].compactMap { $0 }.min()
@@ -138,28 +140,37 @@ final class Pool: @unchecked Sendable {
 
     /// Gives waiting calls to the least loaded connections, and opens another where that helps.
     func assign() {
-        var used: [Link] = []
-        while waitingHead < waiting.count {
-            let call = waiting[waitingHead]
-            let now = monotonicNanoseconds()
-            if call.isOver || call.deadline <= now {
-                call.finish(.failure(.expired(connectFailure)))
-                waitingHead += 1
-                continue
-            }
-            guard let link = links.values.filter(\.hasRoom).min(by: { $0.load < $1.load }) else { break }
-            if link.start(call, now: now) {
-                waitingHead += 1
-                if used.last !== link { used.append(link) }
-            }
-        }
-        if waitingHead == waiting.count {
-            waiting.removeAll(keepingCapacity: true)
-            waitingHead = 0
-        }
+        let used = assign(waitingCalls, streaming: false) + assign(waitingStreams, streaming: true)
         for link in used { link.flush() }
         connect()
     }
+
+    /// Empties a line as far as there is room; the connections that were given something.
+    private func assign(_ line: CallLine, streaming: Bool) -> [Link] {
+        var used: [Link] = []
+        while let call = line.first {
+            let now = monotonicNanoseconds()
+            if call.isOver || call.deadline <= now {
+                call.finish(.failure(.expired(connectFailure)))
+                line.removeFirst()
+                continue
+            }
+            let free = links.values.filter { $0.hasRoom(streaming: streaming) }
+            guard let link = free.min(by: { $0.load < $1.load }) else { break }
+            if link.start(call, now: now) {
+                line.removeFirst()
+                if used.last !== link { used.append(link) }
+            }
+        }
+        return used
+    }
+
+    private func wait(_ call: PendingCall) { (call.conversation == nil ? waitingCalls : waitingStreams).append(call) }
+
+    private var isAnyoneWaiting: Bool { waitingCalls.first != nil || waitingStreams.first != nil }
+
+    /// Those who wait, who do so no longer.
+    private func takeWaiting() -> [PendingCall] { waitingCalls.takeAll() + waitingStreams.takeAll() }
 
     /// Drops a call for which somebody stopped waiting, wherever it is.
     private func abandon(_ call: PendingCall, _ error: ClientError) {
@@ -177,7 +188,8 @@ final class Pool: @unchecked Sendable {
             finishOpening(.failure(connectFailure ?? ClientError(.deadlineExceeded, "\(endpoint) does not answer")))
         }
         if let end = outageEnd, end <= now { giveUp() }
-        let late = waiting[waitingHead...].filter { $0.deadline <= now } + resting.values.filter { $0.deadline <= now }
+        let unsent = waitingCalls.calls + waitingStreams.calls + resting.values
+        let late = unsent.filter { $0.deadline <= now }
         for call in late { abandon(call, .expired(connectFailure)) }
     }
 }
@@ -187,11 +199,15 @@ extension Pool {
     func callSucceeded() { retry.callSucceeded() }
 
     /// Makes calls again that may be, after a pause, and fails the others. `wereLost`: with their connection. All methods are
-    /// pure, so that whatever was lost may be repeated, once.
+    /// pure, so that whatever was lost may be repeated, once; a streaming call only by whoever makes it, who knows how far it came.
     func callsFailed(_ failures: [(PendingCall, ClientError)], wereLost: Bool) {
         if wereLost, let error = failures.first?.1 { tellOutage(error) }
+        let now = monotonicNanoseconds()
         let repeatable = failures.map { call, error in
-            call.isConversing ? false : wereLost ? !call.wasLost : error.isRefused && [.unavailable, .resourceExhausted].contains(error.code)
+            if wereLost { return !call.isConversing && !call.wasLost }
+            guard error.isRefused, [.unavailable, .resourceExhausted].contains(error.code) else { return false }
+            call.refusedSince = call.refusedSince ?? now
+            return call.conversation.map { !$0.hasHeard } ?? true
         }
         if repeatable.contains(true) { retry.callFailed() }
         for ((call, error), mayRepeat) in zip(failures, repeatable) where !call.isOver {
@@ -200,18 +216,26 @@ extension Pool {
             call.link = nil
             call.wasLost = call.wasLost || wereLost
             let pause = retry.delay(
-                afterAttempts: call.attempts, retryAfter: error.retryAfter.map(nanoseconds), jitter: .random(in: -1...1))
-            guard mayRepeat, !isClosed, let pause, monotonicNanoseconds() + pause < call.deadline else {
+                afterAttempts: call.attempts, retryAfter: error.retryAfter.map(nanoseconds), jitter: .random(in: -1...1),
+                persists: !wereLost && isStillRepeated(call, now))
+            guard mayRepeat, !isClosed, let pause, now + pause < call.deadline else {
                 call.finish(.failure(error))
                 continue
             }
+            call.reopen(until: now + pause + nanoseconds(openingPatience))
             resting[ObjectIdentifier(call)] = call
             ioQueue.async(after: .nanoseconds(Int64(pause))) { [weak self] in
                 guard let self, resting.removeValue(forKey: ObjectIdentifier(call)) != nil else { return }
-                waiting.append(call)
+                wait(call)
                 assign()
             }
         }
+    }
+
+    /// Whether a call that was refused is so for less time than `ClientOptions.refusalTimeout`.
+    private func isStillRepeated(_ call: PendingCall, _ now: UInt64) -> Bool {
+        guard let timeout = options.refusalTimeout, let since = call.refusedSince else { return false }
+        return now - since < nanoseconds(timeout)
     }
 }
 
@@ -250,13 +274,13 @@ extension Pool {
         if first != nil { return true }
         let usable = links.values.filter(\.isUsable)
         guard usable.count < max(1, options.maximumConnections) else { return false }
-        return waitingHead < waiting.count || usable.allSatisfy { $0.load >= Self.fullLoad } && !usable.isEmpty
+        return isAnyoneWaiting || usable.allSatisfy { $0.load >= Self.fullLoad } && !usable.isEmpty
     }
 
     /// Begins to connect, not before the pause after a failure is over.
     private func connect() {
         let now = monotonicNanoseconds()
-        let isOutage = waitingHead < waiting.count && !links.values.contains(where: \.isUsable)
+        let isOutage = isAnyoneWaiting && !links.values.contains(where: \.isUsable)
         outageBegin = isOutage ? outageBegin ?? now : nil
         guard !isConnecting, wantsConnection else { return }
         isConnecting = true
@@ -315,9 +339,7 @@ extension Pool {
         if hello.withLock({ $0 != nil }) { tellOutage(error) }
         if ![.unavailable, .resourceExhausted, .deadlineExceeded].contains(error.code) {
             finishOpening(.failure(error))
-            let calls = waiting[waitingHead...]
-            (waiting, waitingHead) = ([], 0)
-            for call in calls { call.finish(.failure(error)) }
+            for call in takeWaiting() { call.finish(.failure(error)) }
         }
         connect()
     }
@@ -342,9 +364,7 @@ extension Pool {
         var error = ClientError(.unavailable, "the server could not be reached again within \(timeout): \(cause)")
         error.isOutage = true
         outageBegin = nil
-        let calls = waiting[waitingHead...]
-        (waiting, waitingHead) = ([], 0)
-        for call in calls { call.finish(.failure(error)) }
+        for call in takeWaiting() { call.finish(.failure(error)) }
     }
 
     private func finishOpening(_ result: Result<Void, ClientError>) {

@@ -13,10 +13,10 @@ package struct RetryPolicy: Sendable {
     package mutating func callFailed() { tokens = max(0, tokens - 1) }
 
     /// Nanoseconds until the next attempt after `attempts` of them; nil when there is none. `retryAfter` is what the server
-    /// said, in nanoseconds; `jitter` lies between -1 and 1.
-    package func delay(afterAttempts attempts: Int, retryAfter: UInt64?, jitter: Double) -> UInt64? {
-        guard attempts < maximumAttempts, tokens > 5 else { return nil }
-        let standard: UInt64 = min(1_000_000_000, 50_000_000 << UInt64(attempts - 1))
+    /// said, in nanoseconds; `jitter` lies between -1 and 1; `persists`: however often it failed.
+    package func delay(afterAttempts attempts: Int, retryAfter: UInt64?, jitter: Double, persists: Bool = false) -> UInt64? {
+        guard persists || attempts < maximumAttempts && tokens > 5 else { return nil }
+        let standard: UInt64 = min(1_000_000_000, 50_000_000 << UInt64(min(attempts - 1, 5)))
         let pause: UInt64 = retryAfter ?? standard
         return UInt64(Double(pause) * (1.0 + 0.2 * jitter))
     }

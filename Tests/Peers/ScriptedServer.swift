@@ -6,9 +6,9 @@ import Synchronization
 import Transport
 package import Wire
 
-/// A server that greets, and then does with each REQUEST what a test says.
+/// A server that greets, and then does with each REQUEST, and each MESSAGE behind one, what a test says.
 package final class ScriptedServer: Sendable {
-    /// A REQUEST as it came: of which connection, and which of all, counted from 0.
+    /// A REQUEST or MESSAGE as it came: of which connection, and which of all of its kind, counted from 0.
     package struct Request: Sendable {
         package let connection: Int
         package let number: Int
@@ -21,6 +21,14 @@ package final class ScriptedServer: Sendable {
         package func answer(_ message: some Message, _ attachment: [UInt8] = []) -> Act {
             .send(TestPeers.frame(.message, flags: .last, stream: stream, message: wireBytes(message), attachment: attachment))
         }
+
+        /// A message of a streaming call, which goes on.
+        package func part(_ message: some Message, _ attachment: [UInt8] = []) -> Act {
+            .send(TestPeers.frame(.message, stream: stream, message: wireBytes(message), attachment: attachment))
+        }
+
+        /// The end of a streaming call that went well.
+        package func finish() -> Act { .send(TestPeers.frame(.end, stream: stream)) }
 
         package func end(_ code: StatusCode, isRefused: Bool = true, retryAfter: UInt32 = 0) -> Act {
             let failure = Failure(code, "as the test says", retryAfter: retryAfter, isRefused: isRefused)
@@ -44,22 +52,29 @@ package final class ScriptedServer: Sendable {
         var connectionCount = 0
         var openCount = 0
         var cancelCount = 0
+        var messageCount = 0
         var isOver = false
     }
 
     private let state = Mutex(State())
     private let hello: [UInt8]
     private let respond: @Sendable (Request) -> [Act]
+    private let hear: @Sendable (Request) -> [Act]
 
     /// When each request came.
     /// A copy that shares nothing: the thread sanitizer does not see that reference counts order what arrays share.
     package var requests: [ContinuousClock.Instant] { state.withLock { $0.requests.map(\.self) } }
     package var connectionCount: Int { state.withLock { $0.connectionCount } }
     package var openCount: Int { state.withLock { $0.openCount } }
+    package var messageCount: Int { state.withLock { $0.messageCount } }
     package var cancelCount: Int { state.withLock { $0.cancelCount } }
 
-    package init(at path: String, limits: [String: UInt64] = [:], respond: @escaping @Sendable (Request) -> [Act]) throws {
+    package init(
+        at path: String, limits: [String: UInt64] = [:], hear: @escaping @Sendable (Request) -> [Act] = { _ in [] },
+        respond: @escaping @Sendable (Request) -> [Act]
+    ) throws {
         self.respond = respond
+        self.hear = hear
         let message = Sae_V1_Hello.with {
             $0.versionMin = 1
             $0.versionMax = 1
@@ -110,13 +125,25 @@ package final class ScriptedServer: Sendable {
                         state.requests.append(.now)
                         return state.requests.count - 1
                     }
-                    for act in respond(Request(connection: connection, number: number, frame: frame)) {
-                        guard case .send(let bytes) = act else { return }
-                        _ = send(peer, bytes, bytes.count, Int32(MSG_NOSIGNAL))
+                    guard perform(respond(Request(connection: connection, number: number, frame: frame)), for: peer) else { return }
+                case .message:
+                    let number = state.withLock { state in
+                        state.messageCount += 1
+                        return state.messageCount - 1
                     }
+                    guard perform(hear(Request(connection: connection, number: number, frame: frame)), for: peer) else { return }
                 default: break
                 }
             }
         }
+    }
+
+    /// False when the connection is to end.
+    private func perform(_ acts: [Act], for peer: Int32) -> Bool {
+        for act in acts {
+            guard case .send(let bytes) = act else { return false }
+            _ = send(peer, bytes, bytes.count, Int32(MSG_NOSIGNAL))
+        }
+        return true
     }
 }

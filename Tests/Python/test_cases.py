@@ -18,6 +18,7 @@ import sae_client
 from sae_client import Encoding, JobSpec, SAEError
 
 CASES = json.loads((ROOT / "proto-spec" / "cases.json").read_text(encoding="utf-8"))
+STREAMS = ("watch_job", "embed_stream")
 
 
 def texts_of(case):
@@ -88,7 +89,7 @@ class Cases(unittest.TestCase):
                 with self.subTest(case["name"]):
                     def call(name, *texts, **options):
                         answer = getattr(client, name)(*texts, **options)
-                        return list(answer) if name == "watch_job" else answer
+                        return list(answer) if name in STREAMS else answer
 
                     self.play(case, call)
 
@@ -102,7 +103,7 @@ class Cases(unittest.TestCase):
 
                     async def call(name, *texts, client=client, **options):
                         answer = getattr(client, name)(*texts, **options)
-                        return [each async for each in answer] if name == "watch_job" else await answer
+                        return [each async for each in answer] if name in STREAMS else await answer
 
                     self.play(case, lambda name, *texts, **options: runner.run(call(name, *texts, **options)))
             for each in (tcp, unix):
@@ -118,8 +119,26 @@ class Cases(unittest.TestCase):
         self.assertEqual((status, limit), (expect["status"], expect.get("limit", "")))
 
     def embed(self, case, expect, call):
+        self.rows(case, expect, call("embed", texts_of(case), timeout=60, want_pieces=True, **options_of(case)))
+
+    def stream(self, case, expect, call):
+        parts = call("embed_stream", texts_of(case), want_pieces=True, **options_of(case))
+        self.assertEqual(sum(map(len, parts)), expect["rows"])
+        if not parts:
+            return
+        first, errors, truncated = 0, [], []
+        for part in parts:
+            errors += [dataclasses.replace(error, index=error.index + first) for error in part.errors]
+            truncated += [index + first for index in part.truncated]
+            first += len(part)
+        scales = None if parts[0].scales is None else np.concatenate([part.scales for part in parts])
+        self.rows(case, expect, dataclasses.replace(
+            parts[0], data=np.concatenate([part.data for part in parts]), errors=errors, truncated=truncated, scales=scales,
+            pieces=[count for part in parts for count in part.pieces]))
+        self.assertEqual({part.generation for part in parts}, {parts[0].generation})
+
+    def rows(self, case, expect, answer):
         texts = texts_of(case)
-        answer = call("embed", texts, timeout=60, want_pieces=True, **options_of(case))
         self.assertEqual(len(answer), expect["rows"])
         self.assertEqual(answer.dimensions, expect.get("dimensions", answer.dimensions))
         errors = [[error.index, error.code.name, error.limit] for error in answer.errors]

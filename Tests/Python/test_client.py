@@ -2,6 +2,7 @@
 
 import asyncio
 import concurrent.futures
+import contextlib
 import os
 import pathlib
 import socket
@@ -145,6 +146,96 @@ class Scenes(unittest.TestCase):
         # Five retries use the budget up; then each call is one attempt.
         self.assertLessEqual(len(scene.requests), 20 + 5)
 
+    def test_a_streaming_call_that_is_refused_is_made_again(self):
+        for code in ("UNAVAILABLE", "RESOURCE_EXHAUSTED"):
+            job = script.encode("Job", {"id": "job", "state": "DONE"})
+            with Scene(lambda s, code=code: end(s, code, 4),
+                       lambda s: script.frame("MESSAGE", stream=s, message=job) + script.frame("END", stream=s)) as scene, \
+                    Client(scene.endpoint) as client:
+                self.assertEqual([each.id for each in client.watch_job("job")], ["job"])
+                self.assertEqual((len(scene.requests), len(scene.hellos)), (2, 1))
+
+    def test_a_streaming_call_that_was_answered_in_part_is_not_made_again(self):
+        job = script.encode("Job", {"id": "job", "state": "RUNNING"})
+        with Scene(lambda s: script.frame("MESSAGE", stream=s, message=job) + end(s, "RESOURCE_EXHAUSTED", 4), answer) as scene, \
+                Client(scene.endpoint) as client:
+            with self.assertRaisesRegex(SAEError, "RESOURCE_EXHAUSTED"):
+                list(client.watch_job("job"))
+            self.assertEqual(len(scene.requests), 1)
+
+    def stream_scene(self, *lines):
+        """A scene that answers the n-th message of streaming calls as `lines` say; what they were is in `heard`."""
+        heard = []
+
+        class Hearing(Scene):
+            def play(self, peer):
+                with contextlib.suppress(OSError, EOFError):
+                    while True:
+                        header = script.HEADER.unpack(self.exactly(peer, 28))
+                        payload = self.exactly(peer, header[5])
+                        if header[1] == 1:
+                            peer.sendall(HELLO)
+                        elif header[1] == 2:
+                            self.requests.append(script.decode("EmbedRequest", payload[: header[6]]))
+                        elif header[1] == 3:
+                            heard.append(payload)
+                            peer.sendall(lines[min(len(heard), len(lines)) - 1](header[4]))
+                        elif header[1] == 4:
+                            peer.sendall(script.frame("END", stream=header[4]))
+
+        return Hearing(), heard
+
+    def vectors(self, stream):
+        message = script.encode("EmbedResponse", {"count": 256, "dimensions": 1, "generation": 5})
+        return script.frame("MESSAGE", stream=stream, message=message, attachment=bytes(1024))
+
+    def test_what_was_said_of_a_refused_call_is_said_again(self):
+        scene, heard = self.stream_scene(lambda s: end(s, "RESOURCE_EXHAUSTED", 4), self.vectors)
+        with scene, Client(scene.endpoint) as client:
+            parts = list(client.embed_stream([f"text {n // 256}" for n in range(1024)]))
+            self.assertEqual([len(part) for part in parts], [256] * 4)
+        # What was sent to the call that was refused, and then all of it and the rest to the other, in order.
+        self.assertEqual((len(scene.requests), [payload[-1:] for payload in heard[-4:]]), (2, [b"0", b"1", b"2", b"3"]))
+        self.assertGreater(len(heard), 4)
+
+    def test_a_stream_whose_generation_goes_is_begun_anew_only_if_nothing_was_answered(self):
+        scene, heard = self.stream_scene(lambda s: end(s, "ABORTED"), self.vectors)
+        with scene, Client(scene.endpoint) as client:
+            self.assertEqual([part.generation for part in client.embed_stream(["a dog"] * 256)], [5])
+            self.assertEqual((len(scene.requests), heard[0]), (2, heard[1]))
+        scene, heard = self.stream_scene(self.vectors, lambda s: end(s, "ABORTED"))
+        with scene, Client(scene.endpoint) as client:
+            stream = client.embed_stream(["a dog"] * 512)
+            self.assertEqual(next(stream).generation, 5)
+            with self.assertRaisesRegex(SAEError, "ABORTED"):
+                next(stream)
+            self.assertEqual(len(scene.requests), 1)
+
+    def test_a_stream_goes_on_elsewhere_with_its_generation(self):
+        scene, heard = self.stream_scene(lambda s: self.vectors(s) + end(s, "UNAVAILABLE"), self.vectors)
+        with scene, Client(scene.endpoint) as client:
+            parts = list(client.embed_stream([f"text {n // 256}" for n in range(3 * 256)]))
+            self.assertEqual([part.generation for part in parts], [5] * 3)
+        self.assertEqual([each.get("if_generation", "0") for each in scene.requests], ["0", "5"])
+        self.assertEqual([payload[-1:] for payload in heard[-2:]], [b"1", b"2"])
+
+    def test_who_has_a_connection_does_not_wait_for_another(self):
+        class Narrow(Scene):
+            def play(self, peer):
+                if peer is self.open[0]:
+                    super().play(peer)
+
+        with Narrow(*[lambda s: b""] * 32, answer) as scene, Client(scene.endpoint) as client:
+            pool = concurrent.futures.ThreadPoolExecutor(32)
+            for _ in range(32):
+                pool.submit(client.info, timeout=60)
+            self.assertTrue(eventually(lambda: len(scene.requests) == 32))
+            self.assertIs(client.health(timeout=5), True)
+            # A second one was tried, and nobody greets there.
+            self.assertTrue(eventually(lambda: len(scene.open) == 2))
+            client.close()
+            pool.shutdown()
+
     def test_a_draining_daemon_gets_no_new_calls_and_answers_the_old_ones(self):
         goodbye = script.frame("GOAWAY", message=script.encode("GoAway", {"last_stream_id": 1, "reason": "draining"}))
         result, scene = self.health(lambda s: goodbye + answer(s), answer, calls=2)
@@ -197,6 +288,70 @@ class Scenes(unittest.TestCase):
             file.flush()
             _, scene = self.health(answer, token_file=file.name)
         self.assertEqual(scene.hellos[0]["token"], "sae_secret")
+
+
+class Streams(unittest.TestCase):
+    @classmethod
+    def setUpClass(cls):
+        cls.daemon = Daemon()
+
+    @classmethod
+    def tearDownClass(cls):
+        cls.daemon.stop()
+
+    def test_a_stream_of_any_length_comes_back_in_order(self):
+        for count in (0, 1, 256, 257, 3_000):
+            texts = [f"sentence {n} of many" for n in range(count)]
+            expected = b"".join(reference(self.daemon.unix, texts[at : at + 1_000]) for at in range(0, count, 1_000))
+            with self.subTest(count), Client(self.daemon.unix) as client:
+                parts = list(client.embed_stream(iter(texts)))
+                self.assertEqual((sum(map(len, parts)), b"".join(each.data.tobytes() for each in parts)), (count, expected))
+
+            async def run(texts=texts):
+                async def each():
+                    for text in texts:
+                        yield text
+
+                async with AsyncClient(self.daemon.tcp) as client:
+                    return b"".join([part.data.tobytes() async for part in client.embed_stream(each())])
+
+            self.assertEqual(asyncio.run(run()), expected)
+
+    def test_who_takes_nothing_is_asked_for_no_more_than_a_few_chunks(self):
+        asked = []
+        with Client(self.daemon.unix) as client:
+            stream = client.embed_stream(asked.append(n) or "a dog" for n in range(10_000_000))
+            self.assertEqual(len(next(stream)), 256)
+            stream.close()
+        self.assertEqual(len(asked), 4 * 256)
+        self.assertTrue(eventually(lambda: self.daemon.metric('sae_streams{transport="unix"}') == 0))
+
+    def test_more_streams_than_the_daemon_takes_at_once_wait_for_their_turn(self):
+        texts = [f"sentence {n}" for n in range(600)]
+
+        async def run(daemon):
+            async with AsyncClient(daemon.unix, pool=2) as client:
+                async def one():
+                    return b"".join([part.data.tobytes() async for part in client.embed_stream(texts)])
+
+                return await asyncio.gather(*(one() for _ in range(12)))
+
+        with Daemon("--limits-max-streaming-per-connection", "1") as daemon:
+            self.assertEqual(set(asyncio.run(run(daemon))), {reference(daemon.unix, texts)})
+            self.assertEqual(daemon.metric('sae_connections_total{transport="unix"}'), 3)
+
+    def test_a_stream_goes_on_with_a_daemon_that_was_restarted(self):
+        texts = [f"sentence {n}" for n in range(4_000)]
+        with tempfile.TemporaryDirectory() as folder:
+            daemon = Daemon(folder=folder)
+            with Client(daemon.unix) as client:
+                stream = client.embed_stream(texts)
+                parts = [next(stream)]
+                daemon.kill()
+                with Daemon(folder=folder) as second:
+                    parts += stream
+                    expected = b"".join(reference(second.unix, texts[at : at + 1_000]) for at in range(0, 4_000, 1_000))
+            self.assertEqual(b"".join(each.data.tobytes() for each in parts), expected)
 
 
 class WithDaemon(unittest.TestCase):

@@ -118,6 +118,84 @@ import Wire
         #expect(server.requests.count == before + 5)
     }
 
+    @Test func `a call is made again and again for as long as the options say`() async throws {
+        let server = try place.server { $0.number < 12 ? [$0.end(.resourceExhausted, retryAfter: 10)] : [$0.answer()] }
+        defer { server.stop() }
+        var options = ClientOptions()
+        options.refusalTimeout = .seconds(60)
+        let client = try await Client(connectingTo: place.endpoint, options: options)
+        #expect(try await client.information(timeout: .seconds(30) * patience).model == "scripted")
+        #expect(server.requests.count == 13)
+    }
+
+    @Test func `after the time that the options say a refusal is told`() async throws {
+        let server = try place.server { [$0.end(.resourceExhausted, retryAfter: 50)] }
+        defer { server.stop() }
+        var options = ClientOptions()
+        options.refusalTimeout = .milliseconds(400)
+        let client = try await Client(connectingTo: place.endpoint, options: options)
+        #expect(await failure(client, timeout: .seconds(60) * patience)?.code == .resourceExhausted)
+        let times = server.requests
+        #expect(times.count > 3 && times[times.count - 1] - times[0] >= .milliseconds(340))
+    }
+
+    private static let row = Sae_V1_EmbedResponse.with { $0.count = 1; $0.dimensions = 1; $0.generation = 5 }
+
+    private func stream(_ texts: [String], _ client: Client) async throws -> [EncodedEmbeddings] {
+        let sequence = AsyncStream { continuation in
+            for text in texts { continuation.yield(text) }
+            continuation.finish()
+        }
+        return try await client.embedStream(sequence).reduce(into: []) { $0.append($1) }
+    }
+
+    @Test(arguments: [StatusCode.resourceExhausted, .unavailable])
+    func `a streaming call that is refused is made again, and says again what it said`(_ code: StatusCode) async throws {
+        let server = try place.server(
+            hear: { $0.number == 0 ? [$0.end(code)] : [$0.part(Self.row, [1, 2, 3, 4]), $0.finish()] }) { _ in [] }
+        defer { server.stop() }
+        let client = try await Client(connectingTo: place.endpoint)
+        #expect(try await stream(["a"], client).map(\.bytes) == [[1, 2, 3, 4]])
+        #expect(server.requests.count == 2 && server.messageCount == 2 && server.connectionCount == 1)
+    }
+
+    @Test func `a streaming call that was answered in part is not made again`() async throws {
+        var answer = Self.row
+        answer.count = 256
+        let server = try place.server(hear: { [answer] in
+            $0.number == 0 ? [$0.part(answer, [UInt8](repeating: 0, count: 1_024)), $0.end(.resourceExhausted)] : []
+        }) { _ in [] }
+        defer { server.stop() }
+        let client = try await Client(connectingTo: place.endpoint)
+        do {
+            _ = try await stream([String](repeating: "a", count: 512), client)
+            Issue.record("it succeeded")
+        } catch { #expect((error as? ClientError)?.code == .resourceExhausted) }
+        #expect(server.requests.count == 1)
+    }
+
+    @Test func `streaming calls beyond those of a server wait for their turn, and hold up no other call`() async throws {
+        let server = try place.server(limits: ["limits.max_streaming_per_connection": 2]) { request in
+            request.frame.header.method == Method.info.rawValue ? [request.answer()] : []
+        }
+        defer { server.stop() }
+        var options = ClientOptions()
+        options.maximumConnections = 1
+        let client = try await Client(connectingTo: place.endpoint, options: options)
+        let watches = (0..<3).map { _ in Task { for try await _ in client.updates(of: "job") {} } }
+        #expect(await eventually(10) { server.requests.count == 2 })
+        #expect(try await client.information().model == "scripted")
+        #expect(server.requests.count == 3)
+        client.close()
+        for watch in watches { _ = await watch.result }
+        let more = try await Client(connectingTo: place.endpoint)
+        let others = (0..<5).map { _ in Task { for try await _ in more.updates(of: "job") {} } }
+        // The fifth goes to a third connection.
+        #expect(await eventually(10) { server.requests.count == 8 && server.connectionCount == 4 })
+        for other in others { other.cancel() }
+        for other in others { _ = await other.result }
+    }
+
     @Test func `texts that two models answered are embedded again by one`() async throws {
         // One text a request; the model changes after the second one.
         let server = try place.server(limits: ["limits.max_texts_per_request": 1]) { request in

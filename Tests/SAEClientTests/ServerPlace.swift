@@ -9,8 +9,9 @@ struct ServerPlace {
     init() throws { folder = try TemporaryFolder() }
 
     func server(
-        limits: [String: UInt64] = [:], _ respond: @escaping @Sendable (ScriptedServer.Request) -> [ScriptedServer.Act]
+        limits: [String: UInt64] = [:], hear: @escaping @Sendable (ScriptedServer.Request) -> [ScriptedServer.Act] = { _ in [] },
+        _ respond: @escaping @Sendable (ScriptedServer.Request) -> [ScriptedServer.Act]
     ) throws -> ScriptedServer {
-        try ScriptedServer(at: folder.path("s"), limits: limits, respond: respond)
+        try ScriptedServer(at: folder.path("s"), limits: limits, hear: hear, respond: respond)
     }
 }

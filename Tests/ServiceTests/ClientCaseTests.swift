@@ -87,6 +87,7 @@ struct ClientCaseTests {
         do throws(ClientError) {
             switch each.call {
             case "embed": try await embed(each, client, fixture)
+            case "stream": try await stream(each, client)
             case "similarity": try await similarity(each, client)
             case "tokenize": try await tokenize(each, client)
             case "job": try await job(each, client)
@@ -129,14 +130,57 @@ struct ClientCaseTests {
         }
     }
 
-    private func embed(_ each: Case, _ client: Client, _ fixture: ServiceFixture) async throws(ClientError) {
-        let encoding = each.encoding.flatMap { Self.encodings[$0] } ?? .float32
+    private func options(_ each: Case) -> (SAEClient.VectorEncoding, EmbedOptions) {
         var options = EmbedOptions()
         options.dimensions = each.dimensions ?? 0
         options.truncates = each.truncate ?? false
         options.temperature = each.temperature ?? 0
         options.generation = each.if_generation ?? 0
         options.countsPieces = true
+        return (each.encoding.flatMap { Self.encodings[$0] } ?? .float32, options)
+    }
+
+    private func stream(_ each: Case, _ client: Client) async throws(ClientError) {
+        let (encoding, options) = options(each)
+        let texts = each.bytes
+        let sequence = AsyncStream { continuation in
+            for text in texts { continuation.yield(String(decoding: text, as: UTF8.self)) }
+            continuation.finish()
+        }
+        var (rows, bytes, scales): (Int, [UInt8], Int) = (0, [], 0)
+        var (errors, truncated): ([Case.Expectation.RowFailure], [Int]) = ([], [])
+        do {
+            for try await part in client.embedStream(sequence, as: encoding, options: options) {
+                for var error in part.errors {
+                    error.index += rows
+                    errors.append(.init(error))
+                }
+                truncated += part.truncated.map { $0 + rows }
+                rows += part.count
+                bytes += part.bytes
+                scales += part.scales.count
+                #expect(part.pieceCounts.count == part.count)
+                #expect(each.expect.dimensions == nil || part.dimensions == each.expect.dimensions)
+            }
+        } catch {
+            guard let error = error as? ClientError else {
+                Issue.record("\(error)")
+                return
+            }
+            throw error
+        }
+        #expect(rows == each.expect.rows && errors == each.expect.errors ?? [] && truncated == each.expect.truncated ?? [])
+        #expect(scales == (encoding == .int8 ? rows : 0))
+        // The same bits as in one call, whose cases compare them with the engine's.
+        guard rows > 0 else { return }
+        let whole = try await client.embed(
+            bytes: Array(texts.joined()), lengths: texts.map { UInt32($0.count) }, as: encoding, options: options,
+            timeout: .seconds(60) * patience)
+        #expect(bytes == whole.bytes)
+    }
+
+    private func embed(_ each: Case, _ client: Client, _ fixture: ServiceFixture) async throws(ClientError) {
+        let (encoding, options) = options(each)
         let texts = each.bytes
         let answer = try await client.embed(
             bytes: Array(texts.joined()), lengths: texts.map { UInt32($0.count) }, as: encoding, options: options,

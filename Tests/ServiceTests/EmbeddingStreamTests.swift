@@ -48,6 +48,25 @@ import Testing
         func add() { count += 1 }
     }
 
+    @Test func `more streams than the daemon takes at once wait for their turn`() async throws {
+        let fixture = try ServiceFixture { $0.maximumStreamingPerConnection = 1 }
+        var options = ClientOptions()
+        options.maximumConnections = 2
+        let client = try await Client(connectingTo: fixture.unixEndpoint, options: options)
+        try await withThrowingTaskGroup(of: Void.self) { group in
+            for seed in 0..<12 {
+                group.addTask {
+                    let texts = GeneratedText.sentences(600, seed: UInt64(seed))
+                    var bytes: [UInt8] = []
+                    for try await part in client.embedStream(stream(texts)) { bytes += part.bytes }
+                    #expect(bytes == fixture.vectors(texts).vectors.withUnsafeBytes { Array($0) })
+                }
+            }
+            try await group.waitForAll()
+        }
+        client.close()
+    }
+
     @Test func `a failure of a text's row is a value, and one of the stream is thrown`() async throws {
         let fixture = try ServiceFixture()
         let client = try await Client(connectingTo: fixture.unixEndpoint)

@@ -5,32 +5,23 @@ from __future__ import annotations
 import asyncio
 import os
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import AsyncIterable, AsyncIterator, Iterable, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Self
 
 import numpy as np
 
+from ._embedding import EmbeddingFlow
 from ._jobs import JobCalls
 from ._link import Endpoint, encryption
 from ._pool import Pool
-from ._portions import MALFORMED, Part, Portion, concurrency, part, portions, whole
+from ._portions import MALFORMED, Part, Portion, Text, concurrency, encoded, part, portions, whole
 from ._types import Embeddings, Encoding, Info, RowError, SAEError, Similarities, TokenizedText
 from ._wire import EMBED, HEALTH_CHECK, INFO, SIMILARITY, TOKENIZE, Fields, Frame, Message, WireError, row_errors
 
 #: The daemon's own default.
 DEFAULT_ENDPOINT = "tcp://127.0.0.1:7733"
-
-Text = str | bytes
-
-
-def encoded(texts: Iterable[Text]) -> list[bytes]:
-    """Texts as the bytes that travel: any bytes are legal."""
-    if isinstance(texts, (str, bytes)):
-        raise TypeError("texts must be a list of texts, not one text")
-    return [text if isinstance(text, bytes) else text.encode("utf-8", "surrogatepass") for text in texts]
-
 
 def token(file: str | os.PathLike[str] | None) -> str:
     """The secret in `file`, or in the one that SAE_CLIENT_TOKEN_FILE names. It is never an argument or a variable."""
@@ -143,6 +134,43 @@ class AsyncClient(JobCalls):
         if strict and answer.errors:
             _raise(answer.errors[0])
         return answer
+
+    async def embed_stream(
+        self,
+        texts: Iterable[Text] | AsyncIterable[Text],
+        *,
+        encoding: Encoding = Encoding.F32,
+        dimensions: int = 0,
+        truncate: bool = False,
+        temperature: float = 0.0,
+        if_generation: int = 0,
+        want_pieces: bool = False,
+    ) -> AsyncIterator[Embeddings]:
+        """The vectors of any sequence of texts, however long, in order, some at a time; indices are counted within each answer.
+
+        The texts are asked for as the daemon takes them, a few chunks ahead of what has come back. All are of one model
+        generation: ABORTED is raised when the daemon gives it up before the end. A lost connection, or a daemon that drains,
+        is gone on from elsewhere with the first texts that were not answered. The other options are those of `embed`.
+        """
+        flow = EmbeddingFlow(
+            self._pool,
+            encoding=encoding,
+            dimensions=dimensions,
+            truncate=truncate,
+            temperature=temperature,
+            if_generation=if_generation,
+            want_pieces=want_pieces,
+        )
+        try:
+            chunker = await flow.chunker()
+            async for chunk in chunker.chunks_as_they_come(texts):
+                if (answer := await flow.exchange(chunk)) is not None:
+                    yield answer
+            while (answer := await flow.next()) is not None:
+                yield answer
+            await flow.finish()
+        finally:
+            flow.close()
 
     async def similarity(
         self,

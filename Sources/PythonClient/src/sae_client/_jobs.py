@@ -8,13 +8,12 @@ import hashlib
 import os
 import secrets
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from ._link import Lost
+from ._conversation import Conversation, persist
 from ._pool import Pool
-from ._stream import Stream
 from ._types import Encoding, SAEError, Status
 from ._wire import Fields, Frame, Message, WireError
 
@@ -145,10 +144,11 @@ class JobCalls:
 
     async def put_job_input(self, id: str, data: bytes, offset: int) -> int:
         """Uploads bytes of the input that `offset` comes before; how many are then safely on the daemon's disk."""
-        async with _Opened(self._pool, PUT, Fields().data(1, id.encode()).number(2, offset)) as stream:
+        message = Fields().data(1, id.encode()).number(2, offset)
+        async with Conversation(self._pool, PUT, message, takes_messages=True) as stream:
             size = min(MESSAGE_BYTES, stream.largest)
             for start in range(0, len(data), size):
-                await stream.send(data[start : start + size])
+                await stream.send(attachment=data[start : start + size])
             stream.finish()
             answer = await stream.receive()
             if answer is None or await stream.receive() is not None:
@@ -176,7 +176,7 @@ class JobCalls:
                     raise SAEError(Status.DATA_LOSS, "the input is shorter than it was")
                 offset = await self.put_job_input(job.id, data, offset)
 
-        await _persist(upload)
+        await persist(upload)
         return await self.start_job(job.id, size, digest)
 
     async def job(self, id: str, *, timeout: float = 10.0) -> Job:
@@ -201,7 +201,7 @@ class JobCalls:
         give_up = time.monotonic() + 60
         while True:
             try:
-                async with _Opened(self._pool, WATCH, Fields().data(1, id.encode())) as stream:
+                async with Conversation(self._pool, WATCH, Fields().data(1, id.encode())) as stream:
                     while (message := await stream.receive()) is not None:
                         give_up = time.monotonic() + 60
                         yield Job.decode(message.message)
@@ -235,11 +235,11 @@ class JobCalls:
             async def fetch() -> None:
                 while out.tell() < wanted.size:
                     message = Fields().data(1, id.encode()).data(2, file.encode()).number(3, out.tell())
-                    async with _Opened(self._pool, OUTPUT, message) as stream:
+                    async with Conversation(self._pool, OUTPUT, message) as stream:
                         while (part := await stream.receive()) is not None:
                             out.write(part.attachment)
 
-            await _persist(fetch)
+            await persist(fetch)
             out.flush()
             os.fsync(out.fileno())
         with open(partial, "rb") as whole:
@@ -287,40 +287,3 @@ def _part(source: bytes | str | os.PathLike[str], offset: int) -> bytes:
     with open(source, "rb") as file:
         file.seek(offset)
         return file.read(PUT_BYTES)
-
-
-class _Opened:
-    """A streaming call for the time of a `with`; a lost connection is UNAVAILABLE."""
-
-    def __init__(self, pool: Pool, method: int, message: Fields) -> None:
-        self._pool, self._method, self._message = pool, method, message
-        self._stream: Stream | None = None
-
-    async def __aenter__(self) -> Stream:
-        link = await self._pool.link(time.monotonic() + 10)
-        self._stream = await link.open(self._method, self._message.encoded(), takes_messages=self._method == PUT)
-        return self._stream
-
-    async def __aexit__(self, kind: object, error: BaseException | None, trace: object) -> None:
-        if self._stream is not None:
-            self._stream.close()
-        if isinstance(error, Lost):
-            raise SAEError(Status.UNAVAILABLE, str(error)) from error
-
-
-async def _persist(attempt: Callable[[], Awaitable[None]]) -> None:
-    """Repeats `attempt` while connections are lost, until none has held for 15 s in a minute."""
-    give_up, pause = time.monotonic() + 60, 0.05
-    while True:
-        begin = time.monotonic()
-        try:
-            return await attempt()
-        except SAEError as error:
-            if error.code not in (Status.UNAVAILABLE, Status.DEADLINE_EXCEEDED):
-                raise
-            if time.monotonic() - begin > 15:
-                give_up, pause = time.monotonic() + 60, 0.05
-            if time.monotonic() >= give_up:
-                raise
-        await asyncio.sleep(pause)
-        pause = min(2.0, pause * 2)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import ssl as _ssl
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from urllib.parse import urlsplit
 
@@ -97,6 +98,8 @@ class Link(asyncio.Protocol):
         #: No new calls: the daemon goes, or the ids are used up.
         self.is_closing = False
         self.server = ServerHello("", 0, 0, {})
+        #: Called when there is room for another call.
+        self.on_room: Callable[[], None] = lambda: None
 
     @staticmethod
     async def connect(endpoint: Endpoint, token: str, ssl: _ssl.SSLContext | None = None) -> Link:
@@ -118,9 +121,14 @@ class Link(asyncio.Protocol):
     def load(self) -> int:
         return len(self._calls) + len(self._streams)
 
-    async def open(self, method: int, message: bytes, *, takes_messages: bool) -> Stream:
+    def has_room(self, *, streaming: bool) -> bool:
+        limits = self.server.limits
+        if self.load >= limits.get("limits.max_streams_per_connection", 128):
+            return False
+        return not streaming or len(self._streams) < limits.get("limits.max_streaming_per_connection", 8)
+
+    def open(self, method: int, message: bytes, *, takes_messages: bool) -> Stream:
         """Begins a streaming call, in which the client sends messages, too, or none."""
-        await self._may_write.wait()
         if self.is_closing or self._transport is None:
             raise SAEError(Status.UNAVAILABLE, "the connection closes", is_refused=True)
         number, self._next_stream = self._next_stream, self._next_stream + 2
@@ -138,6 +146,7 @@ class Link(asyncio.Protocol):
 
     def _forget(self, number: int) -> None:
         self._streams.pop(number, None)
+        self.on_room()
         if self.is_closing and not self.load:
             self.close()
 
@@ -177,6 +186,7 @@ class Link(asyncio.Protocol):
             raise
         finally:
             del self._calls[stream]
+            self.on_room()
             if self.is_closing and not self.load:
                 self.close()
 

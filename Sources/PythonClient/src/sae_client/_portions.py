@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -10,8 +10,21 @@ import numpy as np
 from ._types import Embeddings, Encoding, RowError, SAEError, Status
 from ._wire import MAXIMUM_FRAME_BYTES, Frame, Message, row_errors
 
+Text = str | bytes
+
 #: Requests of one call under way at once.
 CONCURRENCY = 8
+
+
+def each_encoded(texts: Iterable[Text]) -> Iterator[bytes]:
+    """Texts as the bytes that travel: any bytes are legal."""
+    if isinstance(texts, (str, bytes)):
+        raise TypeError("texts must be a list of texts, not one text")
+    return (text if isinstance(text, bytes) else text.encode("utf-8", "surrogatepass") for text in texts)
+
+
+def encoded(texts: Iterable[Text]) -> list[bytes]:
+    return list(each_encoded(texts))
 
 
 @dataclass(frozen=True)

@@ -6,10 +6,7 @@ import asyncio
 from collections import deque
 from collections.abc import Callable
 
-from ._wire import CANCEL, CREDIT, END, MESSAGE, Frame, frame
-
-#: What HELLO gives each streaming half of the daemon's.
-WINDOW = 1_048_576
+from ._wire import CANCEL, CREDIT, END, INITIAL_WINDOW, MESSAGE, Frame, frame
 
 
 class Stream:
@@ -20,6 +17,8 @@ class Stream:
         #: Bytes that the daemon takes now, and no message may be larger than at first.
         self.window = window
         self.largest = window
+        #: The daemon has said something of the call.
+        self.is_heard = False
         self._write = write
         self._forget = forget
         self._messages: deque[Frame] = deque()
@@ -28,15 +27,16 @@ class Stream:
         self._has_ended = False
         self._changed = asyncio.Event()
 
-    async def send(self, attachment: bytes) -> None:
+    async def send(self, message: bytes, attachment: bytes) -> None:
         """Sends one message, at most `largest` bytes, once the window has room for it."""
-        while not self._has_ended and len(attachment) > self.window:
+        size = len(message) + len(attachment)
+        while not self._has_ended and size > self.window:
             await self._wait()
         if self._end is not None:
             raise self._end
         if not self._has_ended:
-            self.window -= len(attachment)
-            self._write(frame(MESSAGE, stream=self.number, attachment=attachment))
+            self.window -= size
+            self._write(frame(MESSAGE, stream=self.number, message=message, attachment=attachment))
 
     def finish(self) -> None:
         """No more messages will be sent."""
@@ -53,7 +53,7 @@ class Stream:
             await self._wait()
         message = self._messages.popleft()
         self._owed += len(message.message) + len(message.attachment)
-        if not self._has_ended and self._owed and (self._owed >= WINDOW // 2 or not self._messages):
+        if not self._has_ended and self._owed and (self._owed >= INITIAL_WINDOW // 2 or not self._messages):
             self._write(frame(CREDIT, stream=self.number, argument=self._owed))
             self._owed = 0
         return message
@@ -70,10 +70,12 @@ class Stream:
     # What the connection tells.
 
     def arrived(self, message: Frame) -> None:
+        self.is_heard = True
         self._messages.append(message)
         self._changed.set()
 
     def credited(self, count: int) -> None:
+        self.is_heard = True
         self.window += count
         self._changed.set()
 

@@ -9,8 +9,10 @@ from collections.abc import AsyncGenerator, AsyncIterator, Coroutine, Iterable, 
 from types import TracebackType
 from typing import Any, Self, TypeVar
 
-from ._aio import AsyncClient, Text
+from ._aio import AsyncClient
+from ._embedding import EmbeddingFlow
 from ._jobs import Job, JobSpec
+from ._portions import Text
 from ._types import Embeddings, Encoding, Info, SAEError, Similarities, Status, TokenizedText
 
 Result = TypeVar("Result")
@@ -52,7 +54,7 @@ class Client:
 
     def close(self) -> None:
         """Closes the connections; calls under way fail."""
-        if self._loop.is_closed() or self._process != os.getpid():
+        if not self._is_running:
             return
         asyncio.run_coroutine_threadsafe(self._end(), self._loop).result()
         self._loop.call_soon_threadsafe(self._loop.stop)
@@ -86,6 +88,38 @@ class Client:
                 timeout=timeout,
             )
         )
+
+    def embed_stream(
+        self,
+        texts: Iterable[Text],
+        *,
+        encoding: Encoding = Encoding.F32,
+        dimensions: int = 0,
+        truncate: bool = False,
+        temperature: float = 0.0,
+        if_generation: int = 0,
+        want_pieces: bool = False,
+    ) -> Iterator[Embeddings]:
+        """See `AsyncClient.embed_stream`. The texts are asked for by the thread that takes the vectors."""
+        flow = EmbeddingFlow(
+            self._client._pool,
+            encoding=encoding,
+            dimensions=dimensions,
+            truncate=truncate,
+            temperature=temperature,
+            if_generation=if_generation,
+            want_pieces=want_pieces,
+        )
+        try:
+            for chunk in self._run(flow.chunker()).chunks(texts):
+                if (answer := self._run(flow.exchange(chunk))) is not None:
+                    yield answer
+            while (answer := self._run(flow.next())) is not None:
+                yield answer
+            self._run(flow.finish())
+        finally:
+            if self._is_running:
+                self._loop.call_soon_threadsafe(flow.close)
 
     def similarity(
         self,
@@ -175,7 +209,7 @@ class Client:
         self._run(self._client.delete_job(id, timeout=timeout))
 
     def _run(self, call: Coroutine[Any, Any, Result]) -> Result:
-        if self._loop.is_closed() or self._process != os.getpid():
+        if not self._is_running:
             call.close()
             reason = "the client is closed" if self._loop.is_closed() else "a fork needs a client of its own"
             raise SAEError(Status.CANCELLED, reason)
@@ -185,6 +219,10 @@ class Client:
         except BaseException:
             task.cancel()  # an interrupt: the daemon is told, too
             raise
+
+    @property
+    def _is_running(self) -> bool:
+        return not self._loop.is_closed() and self._process == os.getpid()
 
     async def _end(self) -> None:
         self._client.close()

@@ -12,10 +12,12 @@ from ._types import RowError, SAEError, Status
 HEADER: Final = struct.Struct("<4sBBHIIIII")
 HELLO, REQUEST, MESSAGE, END, CANCEL, CREDIT, PING, GOAWAY = range(1, 9)
 LAST, CRC, REFUSED, ACK = 1, 2, 4, 8
-EMBED, SIMILARITY, TOKENIZE, INFO, HEALTH_CHECK = 1, 3, 4, 6, 10
+EMBED, EMBED_STREAM, SIMILARITY, TOKENIZE, INFO, HEALTH_CHECK = 1, 2, 3, 4, 6, 10
 
 #: Largest frame that this client takes.
 MAXIMUM_FRAME_BYTES: Final = 67_108_864
+#: What a daemon may send of a streaming call before it was taken.
+INITIAL_WINDOW: Final = 4_456_448
 MAXIMUM_STREAM: Final = 0x7FFF_FFFF
 
 
@@ -244,4 +246,4 @@ class ServerHello:
 
 def client_hello(token: str) -> bytes:
     fields = Fields().number(1, 1).number(2, 1).data(3, b"sae-python/0.1").data(4, token.encode())
-    return frame(HELLO, message=fields.number(5, MAXIMUM_FRAME_BYTES).number(6, 1_048_576).encoded())
+    return frame(HELLO, message=fields.number(5, MAXIMUM_FRAME_BYTES).number(6, INITIAL_WINDOW).encoded())
