@@ -2,6 +2,7 @@ import Daemon
 import Foundation
 import SAEClient
 import SAEEngine
+import Synchronization
 import TestPeers
 import TestSupport
 import Testing
@@ -215,6 +216,27 @@ struct EmbeddingAPITests {
             #expect(try decoded(OpenAIError.self, answer).error.code == "deadline_exceeded")
             #expect(try await peer.ask("POST", "/v1/embeddings", #"{"input":"x"}"#, fields: ["x-sae-timeout-ms: 0"]).status == 400)
         }
+    }
+
+    @Test func `what a late request holds is released once, whoever leaves it last`() async throws {
+        let fixture = try ServiceFixture { $0.batchMaximumTexts = 1 }
+        // While the port's loop reads such a body, both workers come to a late request: one drops it, the other leaves it.
+        let long = "{\"other\":[\(Array(repeating: "1", count: 2_000_000).joined(separator: ","))],\"inputs\":\"x\"}"
+        let slow = PressureTests.slowWork.prefix(300).map { String(decoding: $0, as: UTF8.self) }
+        let body = "{\"inputs\":\(try json(slow))}"
+        let isOver = Mutex<Bool>.Box(false)
+        async let reader: Void = { () async throws -> Void in
+            let peer = try self.peer(fixture)
+            while !isOver.mutex.withLock({ $0 }) { #expect(try await peer.ask("POST", "/embed", long).status == 200) }
+        }()
+        let peer = try self.peer(fixture)
+        for _ in 0..<20 {
+            let status = try await peer.ask("POST", "/embed", body, fields: ["x-sae-timeout-ms: 50"]).status
+            #expect(status == 504 || status == 200)
+        }
+        isOver.mutex.withLock { $0 = true }
+        try await reader
+        #expect(await eventually { fixture.metric("sae_queue_texts") == 0 && fixture.metric("sae_buffer_bytes") == 0 })
     }
 
     @Test func `a client that leaves takes its request with it`() async throws {

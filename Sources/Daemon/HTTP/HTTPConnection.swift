@@ -79,9 +79,9 @@ final class HTTPConnection: ChannelInboundHandler {
     }
 
     func channelInactive(context: ChannelHandlerContext) {
-        if case .computing(_, let request) = phase {
+        if case .computing(let exchange, let request) = phase {
             service.metrics.textsDropped[2].add(request.lengths.count)
-            abandon(request)
+            abandon(exchange, request)
             service.ended(request.method, .http, .cancelled, since: request.arrival)
         }
         enter(.closing)
@@ -151,12 +151,11 @@ final class HTTPConnection: ChannelInboundHandler {
 extension HTTPConnection {
     /// A worker says something of `request`.
     func finish(_ exchange: HTTPExchange, _ request: Request, _ outcome: RequestOutcome) {
-        let extended = exchange.takeExtendedBytes()
-        if case .letGo = outcome { return service.admission.account(-request.heldBytes - extended) }
+        let bytes = exchange.takeUnownedBytes()
         guard case .computing(let current, _) = phase, current === exchange else {
-            return service.admission.account(-extended)
+            return service.admission.account(-bytes)
         }
-        heldBytes += extended
+        heldBytes += bytes
         switch outcome {
         case .answered(let buffers) where monotonicNanoseconds() < request.deadline:
             deadlineTimer?.cancel()
@@ -169,19 +168,21 @@ extension HTTPConnection {
 
     /// Ends a request under way without its answer.
     func fail(_ request: Request, _ failure: Failure) {
-        guard case .computing(_, let current) = phase, current === request else { return }
+        guard case .computing(let exchange, let current) = phase, current === request else { return }
         if failure.code == .deadlineExceeded { service.metrics.textsDropped[0].add(request.lengths.count) }
-        abandon(request)
+        abandon(exchange, request)
         service.ended(request.method, .http, failure.code, since: request.arrival)
         let isAboutTexts = failure.code == .invalidArgument
         send(HTTPFailure(failure, parameter: isAboutTexts ? (family == .openAI ? "input" : "inputs") : nil).reply(family))
     }
 
     /// Takes a request out of the queue.
-    private func abandon(_ request: Request) {
+    private func abandon(_ exchange: HTTPExchange, _ request: Request) {
         deadlineTimer?.cancel()
         // A worker that is still at it holds its memory, and says when it has let go.
-        if !service.scheduler.remove(request, from: queue) { heldBytes -= request.heldBytes }
+        guard !service.scheduler.remove(request, from: queue) else { return }
+        heldBytes -= request.heldBytes
+        exchange.leave(request.heldBytes)
     }
 
     private func release() {

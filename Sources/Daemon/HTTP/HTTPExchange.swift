@@ -13,7 +13,7 @@ final class HTTPExchange: RequestOwner {
     let peerMaximumFrameBytes = UInt32.max
     private let shape: APIAnswer
     private let connection: NIOLoopBound<HTTPConnection>
-    private let extended = Atomic<Int>(0)
+    private let unowned = Atomic<Int>(0)
 
     init(_ connection: HTTPConnection, on loop: any EventLoop, _ service: Service, requestID: String?, shape: APIAnswer) {
         self.connection = NIOLoopBound(connection, eventLoop: loop)
@@ -23,8 +23,11 @@ final class HTTPExchange: RequestOwner {
         id = connection.id
     }
 
-    /// Bytes accounted for beyond the request's own, since its answer is there. Whoever takes them releases them.
-    func takeExtendedBytes() -> Int { extended.exchange(0, ordering: .acquiringAndReleasing) }
+    /// Accounted for, but not among what the connection holds: what an answer takes beyond its reservation, and what the
+    /// connection has left to a worker that is still at the request.
+    func leave(_ bytes: Int) { unowned.wrappingAdd(bytes, ordering: .acquiringAndReleasing) }
+    /// Whoever takes these bytes releases them.
+    func takeUnownedBytes() -> Int { unowned.exchange(0, ordering: .acquiringAndReleasing) }
 
     func encoded(_ answer: Answer, of request: Request) throws(Failure) -> [SendBuffer] {
         let json = try shape.json(answer, model: service.methods.modelName) { bytes throws(Failure) in
@@ -35,7 +38,7 @@ final class HTTPExchange: RequestOwner {
                     value: UInt64(limit))
             }
             try service.admission.extend(by: bytes)
-            extended.store(bytes, ordering: .releasing)
+            leave(bytes)
         }
         return [SendBuffer(json)]
     }
