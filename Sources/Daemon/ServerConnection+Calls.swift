@@ -58,6 +58,11 @@ extension ServerConnection {
     }
 
     private func sendAtOnce(_ answer: Answer, of arrived: Arrival) throws(Failure) {
+        guard answer.message.count <= peerMaximumFrameBytes else {
+            throw Failure(
+                .invalidArgument, "the answer is over what the client accepts", limit: "client.max_frame_bytes",
+                value: UInt64(peerMaximumFrameBytes))
+        }
         try service.admission.checkOutput(
             answerBytes: answer.message.count, connectionBytes: reservedBytes + socket.outboxBytes)
         let stream = arrived.call.stream

@@ -83,4 +83,40 @@ import Wire
         }
         #expect(counts == ["sae_requests_total{method=\"\(method.name)\",transport=\"unix\",code=\"\(code)\"} 1"])
     }
+
+    @Test func `a job whose input is missing fails at once and says so`() async throws {
+        let fixture = try ServiceFixture()
+        let peer = try await JobPeer(fixture.unixEndpoint)
+        let first = try await peer.submit(lines(GeneratedText.sentences(20_000, seed: 7)))
+        let second = try await peer.submit(lines(["a dog"]))
+        try FileManager.default.removeItem(atPath: fixture.folder.path("jobs/\(second)/input"))
+        _ = try await peer.job(.cancelJob, first)
+        let job = try #require(try await peer.watch(second).last)
+        #expect(job.state == .failed && job.error.message == "the input cannot be read: a file of the job is missing")
+    }
+
+    @Test func `a list that is over what the client accepts is refused`() async throws {
+        let roots = try TemporaryFolder()
+        let folder = (0..<3).map { String(repeating: "\($0)", count: 250) }.joined(separator: "/")
+        try FileManager.default.createDirectory(atPath: roots.path(folder), withIntermediateDirectories: true)
+        try Data("a dog\n".utf8).write(to: URL(fileURLWithPath: roots.path("\(folder)/x")))
+        let fixture = try ServiceFixture {
+            $0.jobsInputRoots = roots.root
+            ($0.jobsMaximumQueued, $0.jobsMaximumPerOwner) = (100, 100)
+        }
+        let jobs = try await JobPeer(fixture.unixEndpoint)
+        for index in 0..<70 {
+            _ = try await jobs.create {
+                $0.path = "\(folder)/x"
+                $0.key = "\(index)-" + String(repeating: "k", count: 60)
+                $0.textField = String(repeating: "t", count: 200)
+            }
+        }
+        let peer = try await RawPeer.greeted(fixture.unixEndpoint, maximumFrameBytes: 65_536)
+        try await peer.send(request(1, method: Method.listJobs.rawValue))
+        #expect(try await peer.words() == "END 1 INVALID_ARGUMENT client.max_frame_bytes")
+        let page = wireBytes(Sae_V1_ListJobsRequest.with { $0.pageSize = 10 })
+        try await peer.send(frame(.request, flags: .last, method: Method.listJobs.rawValue, stream: 3, message: page))
+        #expect(try await peer.words() == "message")
+    }
 }

@@ -213,5 +213,6 @@ extension Failure {
         case .system(_, _, let number): self.init(.internal, "\(what): \(String(cString: strerror(number)))")
         case .format(_, let reason): self.init(.dataLoss, "\(what): \(reason)")
         }
+        case .system(_, _, ENOENT): self.init(.dataLoss, "\(what): a file of the job is missing")
     }
 }

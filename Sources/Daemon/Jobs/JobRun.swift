@@ -76,7 +76,9 @@ final class JobRun {
     /// The input from its first byte on: uploaded, or a file of the machine that is still what it was.
     private func openInput() throws -> FileDescriptor {
         let record = job.record
-        guard let path = record.spec.path else { return try untilDone { try FileDescriptor(self.job.inputPath, flags: O_RDONLY) } }
+        guard let path = record.spec.path else {
+            return try untilDone("the input cannot be read") { try FileDescriptor(self.job.inputPath, flags: O_RDONLY) }
+        }
         do throws(Failure) {
             let file = try JobInput.open(path, below: store.inputRoots)
             guard try JobInput.identity(of: file) == record.inputFile else {
@@ -246,8 +248,8 @@ final class JobRun {
         if store.isStopping || job.isCancelled { throw Ended() }
     }
 
-    /// Repeats `step` while the disk does not take it, until that has lasted for `jobs.stall_timeout_ms`.
-    private func untilDone<R: ~Copyable>(_ step: () throws -> R) throws -> R {
+    /// Repeats `step` while the disk does not take it, until that has lasted for `jobs.stall_timeout_ms`. `problem`: what is said then.
+    private func untilDone<R: ~Copyable>(_ problem: String = "the output cannot be written", _ step: () throws -> R) throws -> R {
         let start = monotonicNanoseconds()
         while true {
             do {
@@ -258,14 +260,17 @@ final class JobRun {
                 }
                 return result
             } catch let error as FileError {
-                try stall(for: error, since: start)
+                try stall(for: error, problem, since: start)
             }
         }
     }
 
-    private func stall(for error: FileError, since start: UInt64) throws {
-        let failure = Failure(error, of: "the output cannot be written")
-        guard case .system = error else { throw Ended(failure: failure) }
+    /// What a disk or a system may have recovered from by the next look; a file that is missing or forbidden stays so.
+    private static let passing: Set<Int32> = [ENOSPC, EDQUOT, EFBIG, EIO, EROFS, ENOMEM, EMFILE, ENFILE, EAGAIN, EINTR, ETIMEDOUT]
+
+    private func stall(for error: FileError, _ problem: String, since start: UInt64) throws {
+        let failure = Failure(error, of: problem)
+        guard case .system(_, _, let number) = error, Self.passing.contains(number) else { throw Ended(failure: failure) }
         let limit = service.configuration.jobsStallTimeout.nanoseconds
         guard monotonicNanoseconds() - start < limit else { throw Ended(failure: failure) }
         let isNew = job.change { state in
