@@ -77,6 +77,9 @@ package final class Job: Sendable {
         try recording.withLock { _ throws(FileError) in try write() }
     }
 
+    /// Does `body` while no record goes to the disk: an end that others see already is on it then, or was taken back.
+    func afterRecording<R>(_ body: () -> R) -> R { recording.withLock { _ in body() } }
+
     private func write() throws(FileError) {
         do throws(FileError) {
             try record.write(to: recordPath)
@@ -210,9 +213,9 @@ extension Failure {
         switch error {
         case .system(_, _, let number) where number == ENOSPC || number == EDQUOT:
             self.init(.resourceExhausted, "\(what): the disk of the jobs is full")
+        case .system(_, _, ENOENT): self.init(.dataLoss, "\(what): a file of the job is missing")
         case .system(_, _, let number): self.init(.internal, "\(what): \(String(cString: strerror(number)))")
         case .format(_, let reason): self.init(.dataLoss, "\(what): \(reason)")
         }
-        case .system(_, _, ENOENT): self.init(.dataLoss, "\(what): a file of the job is missing")
     }
 }

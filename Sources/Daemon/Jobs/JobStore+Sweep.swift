@@ -39,7 +39,7 @@ extension JobStore {
                 return state.record.phase.hasEnded
             }
             if !hadEnded { note(job) }
-            forget(job)
+            job.afterRecording { forget(job) }
             service.log.write(.jobDeleted, [.job: job.id, .reason: reason])
         }
     }

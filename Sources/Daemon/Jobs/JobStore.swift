@@ -170,10 +170,12 @@ final class JobStore: Sendable {
 
     /// Forgets an ended job and its files.
     func delete(_ job: Job) throws(Failure) {
-        guard job.phase.hasEnded else {
-            throw Failure(.failedPrecondition, "the job has not ended: cancel it first")
+        let isEnded = job.afterRecording {
+            guard job.phase.hasEnded else { return false }
+            forget(job)
+            return true
         }
-        forget(job)
+        guard isEnded else { throw Failure(.failedPrecondition, "the job has not ended: cancel it first") }
     }
 
     func forget(_ job: Job) {
