@@ -49,6 +49,15 @@ extension Service {
         return try result.get()
     }
 
+    /// Reloads without making anybody wait: what is asked for while one more reload is due is that one. A failed one is in the log.
+    func reloadSoon() {
+        guard !isReloadDue.exchange(true, ordering: .acquiringAndReleasing) else { return }
+        reloadQueue.async { [self] in
+            isReloadDue.store(false, ordering: .releasing)
+            _ = try? reloadNow()
+        }
+    }
+
     private func reloadNow() throws(Failure) -> ReloadOutcome {
         notifier.reloading()
         defer { notifier.ready(status: status) }

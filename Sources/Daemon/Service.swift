@@ -31,6 +31,7 @@ package final class Service: Sendable {
     let workers: WorkerPool
     let source: ReloadSource?
     let reloadQueue = DispatchQueue(label: "sae.reload")
+    let isReloadDue = Atomic<Bool>(false)
     let controlQueue = DispatchQueue(label: "sae.control")
     private let onScorerFailure: @Sendable (String) -> Void
     private let laneStore = Mutex<[Lane]>([])

@@ -43,8 +43,7 @@ extension Service {
         // A file size limit is an error of the write, as a full disk is.
         signal(SIGXFSZ, SIG_IGN)
         let signals = try watchSignals { number in
-            // A failed reload is in the log.
-            if number == SIGHUP { _ = try? service.reload() } else { service.drain() }
+            if number == SIGHUP { service.reloadSoon() } else { service.drain() }
         }
         try service.start()
         service.waitUntilStopped()

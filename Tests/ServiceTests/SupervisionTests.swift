@@ -239,6 +239,35 @@ import Wire
         #expect(try await daemon.exitStatus() == 0)
     }
 
+    @Test func `after the end was told, a reload says nothing more to the manager`() async throws {
+        let daemon = try Daemon(
+            ["--listen", "", "--http", "", "--unix", "FOLDER/s", "--drain-lame-duck-ms", "60000", "--log-format", "json"])
+        _ = try await daemon.notifications(upTo: "READY=1")
+        kill(daemon.process.processIdentifier, SIGTERM)
+        _ = try await daemon.notifications(upTo: "STOPPING=1")
+        kill(daemon.process.processIdentifier, SIGHUP)
+        #expect(await eventually(20) { daemon.errors.contains("\"event\":\"reload\"") })
+        kill(daemon.process.processIdentifier, SIGTERM)
+        #expect(try await daemon.exitStatus() == 0)
+        var told: [String] = []
+        while let next = await daemon.notification(within: 0.1) { told += next }
+        #expect(!told.contains("RELOADING=1") && !told.contains("READY=1"), "\(told)")
+    }
+
+    @Test func `a reload that does not come to its end holds up no stop`() async throws {
+        let folder = try TemporaryFolder()
+        try Data("".utf8).write(to: URL(fileURLWithPath: folder.path("sae.toml")))
+        let daemon = try Daemon(Self.quiet + ["--config", folder.path("sae.toml")])
+        _ = try await daemon.notifications(upTo: "READY=1")
+        // Who reads it waits for a writer, who does not come.
+        try #require(unlink(folder.path("sae.toml")) == 0 && mkfifo(folder.path("sae.toml"), 0o600) == 0)
+        for _ in 0..<20 { kill(daemon.process.processIdentifier, SIGHUP) }
+        _ = try await daemon.notifications(upTo: "RELOADING=1")
+        kill(daemon.process.processIdentifier, SIGTERM)
+        _ = try await daemon.notifications(upTo: "STOPPING=1")
+        #expect(try await daemon.exitStatus() == 0)
+    }
+
     @Test(arguments: [
         (["--listen", "0.0.0.0:0"], [:], "listen.tcp"), ([], ["SAE_WORKERS_COUNT": "x"], "workers.count"),
         ([], ["SAE_LISTEN_TCP": "nowhere"], "listen.tcp"), (["--listen", "", "--unix", ""], [:], "listen"),

@@ -8,14 +8,21 @@ import Transport
 final class Notifier: Sendable {
     private let queue = DispatchQueue(label: "sae.watchdog")
     private let isPinging = Atomic<Bool>(false)
+    private let isStopping = Atomic<Bool>(false)
 
     func status(_ text: String) { send("STATUS=\(text)") }
     /// The start of a reload, which `ready` ends (sd_notify(3): with the time, so that the manager can tell two apart).
-    func reloading() { send("RELOADING=1\nMONOTONIC_USEC=\(monotonicNanoseconds() / 1_000)") }
-    func ready(status: String) { send("READY=1\nSTATUS=\(status)") }
+    func reloading() { sendUnlessStopping("RELOADING=1\nMONOTONIC_USEC=\(monotonicNanoseconds() / 1_000)") }
+    func ready(status: String) { sendUnlessStopping("READY=1\nSTATUS=\(status)") }
 
     func stopping() {
+        isStopping.store(true, ordering: .relaxed)
         send("STOPPING=1\nSTATUS=draining")
+    }
+
+    /// To a manager that was told of the end, nothing else is said of the daemon's state: it would take the end back.
+    private func sendUnlessStopping(_ message: String) {
+        if !isStopping.load(ordering: .relaxed) { send(message) }
     }
 
     /// Shows the manager, if there is one, what `text` says, every ten seconds while it says something.
