@@ -1,6 +1,19 @@
 import Transport
 import Wire
 
+/// Connections and open streams, by transport, and calls that have not ended, by method.
+struct OpenCounts: Sendable {
+    var connections: [TransportName: Int] = [:]
+    var streams: [TransportName: Int] = [:]
+    var calls: [Method: Int] = [:]
+
+    mutating func add(_ other: OpenCounts) {
+        connections.merge(other.connections, uniquingKeysWith: +)
+        streams.merge(other.streams, uniquingKeysWith: +)
+        calls.merge(other.calls, uniquingKeysWith: +)
+    }
+}
+
 /// The connections of one I/O queue.
 ///
 /// Safe as `Sendable`: everything but `ioQueue` itself is touched on that queue only.
@@ -42,12 +55,13 @@ final class Lane: @unchecked Sendable {
         for connection in Array(connections.values) { body(connection) }
     }
 
-    /// Connections and open streams, by transport; for metrics.
-    func counts() -> [TransportName: (connections: Int, streams: Int)] {
-        var counts: [TransportName: (connections: Int, streams: Int)] = [:]
+    /// What is open now; for metrics.
+    func counts() -> OpenCounts {
+        var counts = OpenCounts()
         for connection in connections.values {
-            let before = counts[connection.transport] ?? (0, 0)
-            counts[connection.transport] = (before.connections + 1, before.streams + connection.streamCount)
+            counts.connections[connection.transport, default: 0] += 1
+            counts.streams[connection.transport, default: 0] += connection.streamCount
+            connection.countCalls(&counts.calls)
         }
         return counts
     }

@@ -81,6 +81,16 @@ final class ServerConnection: RequestOwner, @unchecked Sendable {
     /// Bytes that only the peer's next step frees: an unfinished frame and unsent output.
     var stuckBytes: Int { socket.isClosed ? 0 : state.bufferedBytes + socket.outboxBytes }
     var streamCount: Int { open.count + deferred.count + watches.count + streams.count + jobStreams.count }
+    /// Adds the calls under way, by method.
+    func countCalls(_ counts: inout [Method: Int]) {
+        for request in open.values { counts[request.method, default: 0] += 1 }
+        for call in deferred.values { counts[call.method, default: 0] += 1 }
+        counts[.healthWatch, default: 0] += watches.count
+        counts[.embedStream, default: 0] += streams.count
+        counts[.putJobInput, default: 0] += jobStreams.uploads.count
+        counts[.getJobOutput, default: 0] += jobStreams.downloads.count
+        counts[.watchJob, default: 0] += jobStreams.watches.count
+    }
     var peerMaximumFrameBytes: UInt32 { state.peerMaximumFrameBytes }
     var requestID: String? { nil }
     /// Nothing is under way or unsent. A watch of the daemon's health does not count: it never ends by itself.

@@ -30,11 +30,11 @@ extension Service {
 
     /// Begins a drain, unless one is under way: to repeat the call hurries nothing.
     private func beginDrain(grace: Duration?) -> Sae_V1_DrainResponse {
-        let counts = lanes.flatMap { lane in lane.ioQueue.sync { Array(lane.counts().values) } }
+        let counts = lanes.map { lane in lane.ioQueue.sync { lane.counts() } }
         if state == .serving { drain(grace: grace) }
         return .with {
-            $0.streams = UInt32(clamping: counts.reduce(0) { $0 + $1.streams })
-            $0.connections = UInt32(clamping: counts.reduce(0) { $0 + $1.connections })
+            $0.streams = UInt32(clamping: counts.reduce(0) { $0 + $1.streams.values.reduce(0, +) })
+            $0.connections = UInt32(clamping: counts.reduce(0) { $0 + $1.connections.values.reduce(0, +) })
         }
     }
 }

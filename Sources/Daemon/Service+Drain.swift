@@ -52,7 +52,7 @@ extension Service {
 
     private func endDrainIfQuiet() {
         guard admission.serviceState == .draining else { return }
-        let isHTTPQuiet = operations.withLock { $0?.connections.busyCount ?? 0 } == 0
+        let isHTTPQuiet = operations.withLock { $0?.connections.isQuiet ?? true }
         if isHTTPQuiet, lanes.allSatisfy({ lane in lane.ioQueue.sync { lane.isQuiet } }) { endDrain() }
     }
 

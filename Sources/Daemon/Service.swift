@@ -249,14 +249,19 @@ package final class Service: Sendable {
         }
     }
 
-    /// Every I/O queue has come round and no worker is stuck at a slice: what liveness and watchdog mean.
+    /// Every I/O queue and the HTTP port's event loop come round, and no worker is stuck at a slice: what liveness and watchdog mean.
     package var isAdvancing: Bool {
-        let now = monotonicNanoseconds()
-        let stall = configuration.watchdogStall
-        let turned = lanes.allSatisfy { now <= $0.ioQueue.lastTurnNanoseconds + stall.nanoseconds }
-        let isFine = turned && workers.longestSlice(now) <= stall
+        let isFine = lag <= configuration.watchdogStall
         if !isFine { log.write(.watchdogLag) }
         return isFine
+    }
+
+    /// Since the slowest queue, event loop or worker advanced.
+    var lag: Duration {
+        let now = monotonicNanoseconds()
+        let queues = lanes.map { now - min(now, $0.ioQueue.lastTurnNanoseconds) }.max() ?? 0
+        let http = operations.withLock { $0?.lag(now) } ?? 0
+        return max(.nanoseconds(Int64(max(queues, http))), workers.longestSlice(now))
     }
 
     func closeListeners() {

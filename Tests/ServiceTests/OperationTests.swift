@@ -61,6 +61,54 @@ struct OperationTests {
         #expect(await eventually { fixture.service.isAdvancing })
     }
 
+    @Test func `an event loop of HTTP that does not come round is told`() async throws {
+        let fixture = try ServiceFixture {
+            $0.watchdogStall = .milliseconds(250)
+            $0.maximumHTTPBodyBytes = 67_108_864
+        }
+        #expect(fixture.service.isAdvancing)
+        // The loop reads it in one go.
+        let long = "{\"other\":[" + String(repeating: "1,", count: 30_000_000) + "1],\"inputs\":\"x\"}"
+        let peer = try HTTPPeer(try #require(fixture.service.operationsEndpoint))
+        async let answer = peer.ask("POST", "/embed", long)
+        #expect(await eventually(20) { !fixture.service.isAdvancing })
+        #expect(try await answer.status == 200)
+        #expect(await eventually(20) { fixture.service.isAdvancing })
+    }
+
+    @Test func `readiness in words tells of jobs, without which the daemon is ready`() async throws {
+        for isEnabled in [true, false] {
+            let fixture = try ServiceFixture { $0.jobsEnabled = isEnabled }
+            let peer = try HTTPPeer(try #require(fixture.service.operationsEndpoint))
+            let answer = try await peer.ask("GET", "/readyz?verbose")
+            let lines = String(decoding: answer.body, as: UTF8.self).split(separator: "\n")
+            #expect(answer.status == 200)
+            #expect(lines == ["[+]model", "[+]self-test", "[+]listeners", "[+]not-draining", "[\(isEnabled ? "+" : "-")]jobs (informative)"])
+        }
+    }
+
+    @Test func `calls under way are counted by their method, over frames and over HTTP`() async throws {
+        let fixture = try ServiceFixture(PressureTests.slowDown)
+        let counts = {
+            fixture.service.metricsPage().split(separator: "\n").filter { $0.hasPrefix("sae_requests_in_flight{") }
+        }
+        #expect(counts().count == Method.allCases.count && counts().allSatisfy { $0.hasSuffix(" 0") })
+        let peer = try await RawPeer.greeted(fixture.unixEndpoint)
+        try await peer.send(
+            embedRequest(1, PressureTests.slowWork) + request(3, method: Method.embedStream.rawValue, flags: [])
+                + request(5, method: Method.healthWatch.rawValue))
+        #expect(try await peer.words() == "message")
+        let http = try HTTPPeer(try #require(fixture.service.operationsEndpoint))
+        try await http.send(HTTPPeer.request("POST", "/similarity", #"{"inputs":{"source_sentence":"a","sentences":["b"]}}"#))
+        #expect(await eventually { fixture.metric("sae_requests_in_flight{method=\"Similarity\"}") == 1 })
+        for method in ["Embed", "EmbedStream", "Health.Watch"] {
+            #expect(fixture.metric("sae_requests_in_flight{method=\"\(method)\"}") == 1, "\(method)")
+        }
+        for stream: UInt32 in [1, 3, 5] { try await peer.send(frame(.cancel, stream: stream)) }
+        #expect(try await http.answer().status == 200)
+        #expect(await eventually { counts().allSatisfy { $0.hasSuffix(" 0") } })
+    }
+
     @Test func `a head over the limits and a body are refused`() async throws {
         let fixture = try ServiceFixture()
         let long = String(repeating: "a", count: 17_000)

@@ -163,8 +163,8 @@ extension HTTPConnection {
         service.admission.account(request.heldBytes - request.answerBytes - heldBytes)
         heldBytes = request.heldBytes
         enter(.computing(exchange, request))
-        isCounted = true
-        connections.begin()
+        counted = request.method
+        connections.begin(request.method)
         service.metrics.requestTexts.observe(request.lengths.count)
         deadlineTimer = loop.assumeIsolated().scheduleTask(in: .nanoseconds(Int64(upload.deadline - now))) { [self] in
             fail(request, Failure(.deadlineExceeded, "the deadline has passed"))

@@ -45,7 +45,8 @@ final class HTTPConnection: ChannelInboundHandler {
     var head = HTTPRequestHead(version: .http1_1, method: .GET, uri: "/")
     var family = HTTPRoute.Family.plain
     var closesAfterwards = false
-    var isCounted = false
+    /// The method of the request that is counted as under way.
+    var counted: Method?
     var deadlineTimer: Scheduled<Void>?
     var body: [UInt8] = []
     /// Bytes accounted for: the body as it comes in, then what the request holds.
@@ -179,8 +180,8 @@ extension HTTPConnection {
     /// Takes a request out of the queue.
     private func abandon(_ exchange: HTTPExchange, _ request: Request) {
         deadlineTimer?.cancel()
-        // A worker that is still at it holds its memory, and says when it has let go.
         guard !service.scheduler.remove(request, from: queue) else { return }
+        // A worker that is still at it holds its memory, and says when it has let go.
         heldBytes -= request.heldBytes
         exchange.leave(request.heldBytes)
     }
@@ -191,9 +192,9 @@ extension HTTPConnection {
         service.admission.account(-heldBytes)
         heldBytes = 0
         body = []
-        guard isCounted else { return }
-        isCounted = false
-        connections.end()
+        guard let method = counted else { return }
+        counted = nil
+        connections.end(method)
         service.connectionIsQuiet()
     }
 

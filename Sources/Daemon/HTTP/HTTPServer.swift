@@ -4,6 +4,7 @@ import NIOHTTP1
 import NIOPosix
 import Synchronization
 import Transport
+import Wire
 
 /// The HTTP port: `/livez`, `/metrics` and the like for machines that look after the daemon, and the routes of two
 /// widespread APIs for clients that embed. One event loop serves it; computing is the workers'.
@@ -12,6 +13,8 @@ final class HTTPServer: Sendable {
     let connections: HTTPConnections
     private let group: MultiThreadedEventLoopGroup
     private let channel: any Channel
+    /// When the event loop was asked for a sign of life that it owes; 0 when it owes none.
+    private let asked = Atomic<UInt64>(0)
 
     /// Opens the port; nil when it is off.
     init?(_ configuration: Configuration, activated: Int32?, service: Service) throws {
@@ -53,6 +56,14 @@ final class HTTPServer: Sendable {
         self.connections = connections
         let address = channel.localAddress
         endpoint = .tcp(host: address?.ipAddress ?? "localhost", port: UInt16(address?.port ?? 0))
+    }
+
+    /// How long the event loop has owed a sign of life, in nanoseconds. Asks for one where it owes none.
+    func lag(_ now: UInt64) -> UInt64 {
+        let (isAsked, since) = asked.compareExchange(expected: 0, desired: now, ordering: .relaxed)
+        guard isAsked else { return now - min(now, since) }
+        channel.eventLoop.execute { [weak self] in self?.asked.store(0, ordering: .relaxed) }
+        return 0
     }
 
     /// The end of a drain: what is under way gets UNAVAILABLE, and idle connections close.
@@ -99,17 +110,21 @@ extension Service {
 /// The open connections of the port, which has its own bound: whoever looks after a daemon full of other connections
 /// still finds it alive.
 ///
-/// Safe as `Sendable`: the list is touched on the port's event loop only, and the numbers are atomic.
+/// Safe as `Sendable`: the list is touched on the port's event loop only, and the numbers are atomic or behind a lock.
 final class HTTPConnections: @unchecked Sendable {
     static let maximum = 1_024
 
     private var all: [ObjectIdentifier: HTTPConnection] = [:]
     private let open = Atomic<Int>(0)
-    private let busy = Atomic<Int>(0)
-
-    var openCount: Int { open.load(ordering: .relaxed) }
     /// Requests that wait for workers, or whose answers are not all sent.
-    var busyCount: Int { busy.load(ordering: .acquiring) }
+    private let calls = Mutex<[Method: Int]>([:])
+
+    var isQuiet: Bool { calls.withLock { $0.isEmpty } }
+    var counts: OpenCounts {
+        let calls = calls.withLock { $0 }
+        return OpenCounts(
+            connections: [.http: open.load(ordering: .relaxed)], streams: [.http: calls.values.reduce(0, +)], calls: calls)
+    }
 
     /// One more; over the bound another goes: the one that has been idle for longest, or, where all have begun a request, the
     /// one whose request has been incomplete for longest.
@@ -128,8 +143,13 @@ final class HTTPConnections: @unchecked Sendable {
         open.store(all.count, ordering: .relaxed)
     }
 
-    func begin() { busy.wrappingAdd(1, ordering: .acquiringAndReleasing) }
-    func end() { busy.wrappingSubtract(1, ordering: .acquiringAndReleasing) }
+    func begin(_ method: Method) { calls.withLock { $0[method, default: 0] += 1 } }
+    func end(_ method: Method) {
+        calls.withLock { calls in
+            let rest = calls[method, default: 1] - 1
+            calls[method] = rest == 0 ? nil : rest
+        }
+    }
 
     func closeForDrain() {
         for connection in Array(all.values) { connection.closeForDrain() }

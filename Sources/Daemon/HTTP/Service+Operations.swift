@@ -23,7 +23,9 @@ extension Service {
             ("model", isStarted), ("self-test", isStarted), ("listeners", isStarted),
             ("not-draining", state == .serving || state == .starting),
         ]
-        return HTTPReply(status, text: checks.map { "[\($0.1 ? "+" : "-")]\($0.0)\n" }.joined())
+        // The daemon is ready without jobs, too.
+        let all = checks + [("jobs (informative)", jobs.isServing)]
+        return HTTPReply(status, text: all.map { "[\($0.1 ? "+" : "-")]\($0.0)\n" }.joined())
     }
 
     /// The shape of text-embeddings-inference.

@@ -4,6 +4,7 @@ import Dispatch
 import Encryption
 import Synchronization
 import Transport
+import Wire
 
 extension Service {
     /// The page of `/metrics`: counters, and gauges computed now from what they describe.
@@ -30,27 +31,22 @@ extension Service {
         page.gauge("sae_queue_wait_seconds", "Predicted wait of a new request.", wait)
         page.gauge("sae_workers", "Worker threads.", workers.count)
         page.gauge("sae_buffer_bytes", "Payloads, reservations and unsent output.", bufferedBytes)
-        var counts: [TransportName: (connections: Int, streams: Int)] = [:]
-        for (transport, count) in countsOfLanes() {
-            let before = counts[transport] ?? (0, 0)
-            counts[transport] = (before.connections + count.connections, before.streams + count.streams)
-        }
-        counts[.http] = operations.withLock { server in
-            server.map { ($0.connections.openCount, $0.connections.busyCount) }
-        }
+        let counts = openCounts()
         page.header("sae_connections", "gauge", "Connections open.")
         for transport in TransportName.allCases {
-            page.line("sae_connections", "transport=\"\(transport.label)\"", counts[transport]?.connections ?? 0)
+            page.line("sae_connections", "transport=\"\(transport.label)\"", counts.connections[transport] ?? 0)
         }
         page.header("sae_streams", "gauge", "Requests under way.")
         for transport in TransportName.allCases {
-            page.line("sae_streams", "transport=\"\(transport.label)\"", counts[transport]?.streams ?? 0)
+            page.line("sae_streams", "transport=\"\(transport.label)\"", counts.streams[transport] ?? 0)
+        }
+        page.header("sae_requests_in_flight", "gauge", "Requests under way, by method.")
+        for method in Method.allCases {
+            page.line("sae_requests_in_flight", "method=\"\(method.name)\"", counts.calls[method] ?? 0)
         }
         writeJobs(to: &page)
-        let now = monotonicNanoseconds()
-        let oldest = lanes.map { now - min(now, $0.ioQueue.lastTurnNanoseconds) }.max() ?? 0
-        let lag = max(oldest, workers.longestSlice(now).nanoseconds)
-        page.gauge("sae_watchdog_lag_seconds", "Since the slowest queue or worker advanced.", Double(lag) * 1e-9)
+        page.gauge(
+            "sae_watchdog_lag_seconds", "Since the slowest queue, event loop or worker advanced.", Double(lag.nanoseconds) * 1e-9)
         page.gauge(
             "sae_tls_certificate_expiry_timestamp_seconds", "Unix time until which the certificate is valid; 0 without one.",
             serving.encryption?.expiry ?? 0)
@@ -58,20 +54,22 @@ extension Service {
         return page.text
     }
 
-    /// What the lanes count, without those that are stuck: their part is missing, and `sae_watchdog_lag_seconds` tells of them.
-    private func countsOfLanes() -> [(TransportName, (connections: Int, streams: Int))] {
-        let gathered = LaneCounts()
+    /// What is open, without the part of lanes that are stuck, of which `sae_watchdog_lag_seconds` tells.
+    private func openCounts() -> OpenCounts {
+        let gathered = GatheredCounts()
         let group = DispatchGroup()
         for lane in lanes {
             group.enter()
             lane.ioQueue.async {
                 let counts = lane.counts()
-                gathered.all.withLock { $0 += counts.map { ($0.key, $0.value) } }
+                gathered.all.withLock { $0.add(counts) }
                 group.leave()
             }
         }
         _ = group.wait(timeout: .now() + .milliseconds(250))
-        return gathered.all.withLock { $0 }
+        var counts = gathered.all.withLock { $0 }
+        if let http = operations.withLock({ $0?.connections }) { counts.add(http.counts) }
+        return counts
     }
 
     private func writeJobs(to page: inout MetricsPage) {
@@ -87,6 +85,6 @@ extension Service {
 }
 
 /// Where the lanes put what they count, also those that come too late.
-private final class LaneCounts: Sendable {
-    let all = Mutex<[(TransportName, (connections: Int, streams: Int))]>([])
+private final class GatheredCounts: Sendable {
+    let all = Mutex(OpenCounts())
 }
