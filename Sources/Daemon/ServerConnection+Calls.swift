@@ -71,11 +71,21 @@ extension ServerConnection {
     }
 
     /// Reserves what `request` needs and queues it.
-    func admit(_ request: Request) throws(Failure) {
-        let now = monotonicNanoseconds()
-        guard now < request.deadline else { throw Failure(.deadlineExceeded, "the deadline has passed") }
-        try service.admission.admit(
-            request, to: queue, connectionBytes: reservedBytes + socket.outboxBytes, remaining: request.deadline - now)
+    private func admit(_ request: Request) throws(Failure) {
+        try service.admission.admit(request, to: queue, connectionBytes: reservedBytes + socket.outboxBytes)
+        admitted(request)
+    }
+
+    /// The same for a chunk, which waits where the queue is full; false while another one waits.
+    func admit(chunk request: Request) throws(Failure) -> Bool {
+        guard try service.admission.admit(chunk: request, to: queue, connectionBytes: reservedBytes + socket.outboxBytes) else {
+            return false
+        }
+        admitted(request)
+        return true
+    }
+
+    private func admitted(_ request: Request) {
         hold(request, 1)
         // Counted at the admission; the next `settle` adds the payload.
         accounted += request.answerBytes

@@ -100,7 +100,7 @@ extension ServerConnection {
         // Computed only when the answer fits: a reader that pauses holds input, never output.
         guard stream.promised + most <= window else { return false }
         do throws(Failure) {
-            try admit(request)
+            guard try admit(chunk: request) else { return false }
         } catch {
             // Under overload a chunk waits, and with it the client, whose credit is not returned.
             guard error.isRefused else { throw error }

@@ -25,11 +25,11 @@ package final class RawPeer {
 
     /// Connects and shakes hands.
     package static func greeted(
-        _ endpoint: String, checksums: Bool = false, maximumFrameBytes: UInt32 = 4_194_304, token: String = "",
-        receiveBytes: Int32? = nil
+        _ endpoint: String, checksums: Bool = false, maximumFrameBytes: UInt32 = 4_194_304, window: UInt32 = 65_536,
+        token: String = "", receiveBytes: Int32? = nil
     ) async throws -> RawPeer {
         let peer = try RawPeer(endpoint, receiveBytes: receiveBytes)
-        try await peer.send(helloFrame(checksums: checksums, maximumFrameBytes: maximumFrameBytes, token: token))
+        try await peer.send(helloFrame(checksums: checksums, maximumFrameBytes: maximumFrameBytes, window: window, token: token))
         guard try await peer.words() == "hello" else { throw Impatient() }
         return peer
     }

@@ -2,6 +2,7 @@ import Daemon
 import Messages
 import SAEClient
 import SwiftProtobuf
+import Synchronization
 import TestPeers
 import TestSupport
 import Testing
@@ -106,6 +107,111 @@ import Wire
         #expect(try await second.words() == "END 1 RESOURCE_EXHAUSTED refused queue.max_wait_ms")
         try await first.send(frame(.cancel, stream: 3))
         #expect(try await first.words() == "END 3 CANCELLED")
+    }
+
+    @Test func `a chunk that waits for room comes before requests that come later`() async throws {
+        let fixture = try ServiceFixture {
+            PressureTests.slowDown(&$0)
+            $0.queueMaximumTexts = 2_000
+        }
+        let (busy, early, late) = (
+            try await RawPeer.greeted(fixture.unixEndpoint), try await RawPeer.greeted(fixture.unixEndpoint),
+            try await RawPeer.greeted(fixture.unixEndpoint))
+        try await busy.send(embedRequest(1, PressureTests.slowTexts(2_000, bytes: 7_500)))
+        #expect(await eventually { fixture.metric("sae_queue_texts") == 0 && fixture.metric("sae_request_texts_count") == 1 })
+        try await early.send(embedRequest(1, [String](repeating: "x", count: 1_900)))
+        #expect(await eventually { fixture.metric("sae_queue_texts") == 1_900 })
+        let streaming = try await RawPeer.greeted(fixture.unixEndpoint, window: 1_048_576)
+        let chunk = wireBytes(Sae_V1_EmbedChunk.with { $0.lengths = [UInt32](repeating: 1, count: 200) })
+        try await streaming.send(
+            frame(.request, method: Method.embedStream.rawValue, stream: 1)
+                + frame(.message, flags: .last, stream: 1, message: chunk, attachment: [UInt8](repeating: 97, count: 200)))
+        #expect(await eventually { fixture.metric("sae_request_texts_count") == 3 })
+        // There would be room for it, were it not for the chunk.
+        try await late.send(embedRequest(1, [String](repeating: "x", count: 50)))
+        #expect(try await late.words() == "END 1 RESOURCE_EXHAUSTED refused queue.max_texts")
+        try await busy.send(frame(.cancel, stream: 1))
+        #expect(try await early.words(within: 20) == "message")
+        #expect(try await streaming.words(within: 20) == "message")
+        try await late.send(embedRequest(3, [String](repeating: "x", count: 50)))
+        #expect(try await late.words(within: 20) == "message")
+    }
+
+    @Test func `a chunk that waits and is given up leaves no place taken`() async throws {
+        let fixture = try ServiceFixture {
+            PressureTests.slowDown(&$0)
+            $0.queueMaximumTexts = 2_000
+        }
+        let busy = try await RawPeer.greeted(fixture.unixEndpoint)
+        try await busy.send(embedRequest(1, PressureTests.slowTexts(2_000, bytes: 7_500)))
+        #expect(await eventually { fixture.metric("sae_queue_texts") == 0 && fixture.metric("sae_request_texts_count") == 1 })
+        let peer = try await RawPeer.greeted(fixture.unixEndpoint, window: 1_048_576)
+        let chunk = wireBytes(Sae_V1_EmbedChunk.with { $0.lengths = [UInt32](repeating: 1, count: 200) })
+        try await peer.send(embedRequest(1, [String](repeating: "x", count: 1_900)))
+        #expect(await eventually { fixture.metric("sae_queue_texts") == 1_900 })
+        try await peer.send(
+            frame(.request, method: Method.embedStream.rawValue, stream: 3)
+                + frame(.message, stream: 3, message: chunk, attachment: [UInt8](repeating: 97, count: 200)))
+        #expect(await eventually { fixture.metric("sae_request_texts_count") == 3 })
+        try await peer.send(frame(.cancel, stream: 3) + embedRequest(5, [String](repeating: "x", count: 100)))
+        #expect(try await peer.words() == "END 3 CANCELLED")
+        try await busy.send(frame(.cancel, stream: 1))
+        #expect(try await peer.words(2) == ["message", "message"])
+        #expect(await eventually { fixture.metric("sae_buffer_bytes") == 0 && fixture.metric("sae_queue_texts") == 0 })
+    }
+
+    @Test func `a request gets in beside streams that keep the queue full`() async throws {
+        let fixture = try ServiceFixture {
+            $0.workerCount = 1
+            $0.queueMaximumTexts = 300
+        }
+        let isOver = Mutex<Bool>.Box(false)
+        try await withThrowingTaskGroup(of: Void.self) { group in
+            for _ in 0..<6 {
+                group.addTask { [endpoint = fixture.unixEndpoint] in
+                    let client = try await Client(connectingTo: endpoint)
+                    let texts = AsyncStream<String>(unfolding: { isOver.mutex.withLock { $0 } ? nil : "The cat watches the river." })
+                    for try await _ in client.embedStream(texts) {}
+                    client.close()
+                }
+            }
+            let peer = try await RawPeer.greeted(fixture.unixEndpoint)
+            var (stream, answered) = (1 as UInt32, 0)
+            #expect(await eventually { fixture.metric("sae_request_texts_count") > 20 })
+            let isIn = try await eventually(20) {
+                try await peer.send(embedRequest(stream, ["x"]))
+                stream += 2
+                if try await peer.words(within: 20) == "message" { answered += 1 }
+                return answered == 10
+            }
+            #expect(isIn)
+            isOver.mutex.withLock { $0 = true }
+            try await group.waitForAll()
+        }
+    }
+
+    @Test func `the predicted wait knows what answers take`() async throws {
+        let fixture = try ServiceFixture(PressureTests.slowDown)
+        let texts = [String](repeating: "x", count: 512)
+        let peer = try await RawPeer.greeted(fixture.unixEndpoint)
+        // A matrix of 512 by 512, which takes far longer than the vectors of such texts.
+        let message = wireBytes(Sae_V1_SimilarityRequest.with { $0.lengths = [UInt32](repeating: 1, count: 512) })
+        let calls = 20
+        for call in 0..<calls {
+            try await peer.send(
+                frame(
+                    .request, flags: .last, method: Method.similarity.rawValue, stream: UInt32(2 * call + 1), message: message,
+                    attachment: Array(texts.joined().utf8)))
+            #expect(try await peer.words(within: 20) == "message")
+        }
+        let busy = fixture.metric("sae_worker_busy_seconds_total")
+        try await peer.send(embedRequest(1_001, PressureTests.slowWork))
+        #expect(await eventually { fixture.metric("sae_queue_texts") == 0 && fixture.metric("sae_streams{transport=\"unix\"}") == 1 })
+        try await peer.send(embedRequest(1_003, texts))
+        #expect(await eventually { fixture.metric("sae_queue_texts") == 512 })
+        #expect(fixture.metric("sae_queue_wait_seconds") > busy / Double(calls) / 3)
+        try await peer.send(frame(.cancel, stream: 1_001))
+        #expect(try await peer.words(2) == ["END 1001 CANCELLED", "message"])
     }
 
     @Test func `streams over the limit are refused and counted`() async throws {

@@ -157,9 +157,8 @@ extension HTTPConnection {
             call: wanted.call, time: upload.arrival, deadline: upload.deadline, renderedBytes: wanted.answerBytes)
         let request = try service.methods.request(arrived, on: exchange)
         let now = monotonicNanoseconds()
-        guard now < upload.deadline else { throw Failure(.deadlineExceeded, "the deadline has passed") }
         // What a worker says of it comes by way of this loop, and so later than what follows.
-        try service.admission.admit(request, to: queue, connectionBytes: 0, remaining: upload.deadline - now)
+        try service.admission.admit(request, to: queue, connectionBytes: 0)
         service.admission.account(request.heldBytes - request.answerBytes - heldBytes)
         heldBytes = request.heldBytes
         enter(.computing(exchange, request))

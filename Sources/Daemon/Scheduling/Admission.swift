@@ -95,12 +95,33 @@ final class Admission: Sendable {
     /// The checks after the stream count, in the order of the specification (section 4), and then the queue. On success
     /// the request's `answerBytes` are accounted for.
     ///
-    /// - Parameters:
-    ///   - connectionBytes: answers reserved and output unsent on the same connection.
-    ///   - remaining: nanoseconds to the deadline.
-    func admit(
-        _ request: Request, to queue: RequestQueue, connectionBytes: Int, remaining: UInt64
-    ) throws(Failure) {
+    /// - Parameter connectionBytes: answers reserved and output unsent on the same connection.
+    func admit(_ request: Request, to queue: RequestQueue, connectionBytes: Int) throws(Failure) {
+        try reserve(request, connectionBytes: connectionBytes)
+        do throws(Failure) {
+            try scheduler.add(request, to: queue) { load throws(Failure) in try check(request, load) }
+        } catch {
+            account(-request.answerBytes)
+            throw error
+        }
+    }
+
+    /// As above, for a chunk of a stream: where only the queue has no room, it waits for that, before requests that come later.
+    ///
+    /// - Returns: false, with nothing accounted for, while another chunk of the same connection waits.
+    func admit(chunk request: Request, to queue: RequestQueue, connectionBytes: Int) throws(Failure) -> Bool {
+        try reserve(request, connectionBytes: connectionBytes)
+        let isTaken = scheduler.add(chunk: request, to: queue) { [self] load in
+            do throws(Failure) { try check(request, load) } catch { return false }
+            return true
+        }
+        if !isTaken { account(-request.answerBytes) }
+        return isTaken
+    }
+
+    /// Checks the deadline, and accounts for the answer where the limits of memory allow it.
+    private func reserve(_ request: Request, connectionBytes: Int) throws(Failure) {
+        guard monotonicNanoseconds() < request.deadline else { throw Failure(.deadlineExceeded, "the deadline has passed") }
         let limits = current.value.configuration
         let answerBytes = request.answerBytes
         for (limit, value) in [
@@ -113,33 +134,25 @@ final class Admission: Sendable {
         try checkOutput(answerBytes: answerBytes, connectionBytes: connectionBytes)
         // Reserved first, so that two I/O queues cannot both take the last room.
         let total = buffered.wrappingAdd(answerBytes, ordering: .relaxed).newValue
-        do throws(Failure) {
-            guard total <= limits.maximumBufferBytes else {
-                noteShort()
-                throw refusal("limits.max_buffer_bytes", limits.maximumBufferBytes)
-            }
-            let (texts, pieces) = (request.queuedTexts, request.queuedPieces)
-            try scheduler.add(request, to: queue) { load throws(Failure) in
-                try check(load, texts: texts, pieces: pieces, remaining: remaining, limits)
-            }
-        } catch {
+        guard total <= limits.maximumBufferBytes else {
             buffered.wrappingSubtract(answerBytes, ordering: .relaxed)
-            throw error
+            noteShort()
+            throw refusal("limits.max_buffer_bytes", limits.maximumBufferBytes)
         }
     }
 
     /// Under the scheduler's lock, so that no other request takes the room between the check and the queue.
-    private func check(
-        _ load: Scheduler.Load, texts: Int, pieces: Int, remaining: UInt64, _ limits: Configuration
-    ) throws(Failure) {
+    private func check(_ request: Request, _ load: Scheduler.Load) throws(Failure) {
+        let limits = current.value.configuration
         let wait = wait(load)
-        guard load.texts + texts <= limits.queueMaximumTexts else {
+        guard load.texts + request.queuedTexts <= limits.queueMaximumTexts else {
             throw refusal("queue.max_texts", limits.queueMaximumTexts, wait)
         }
-        guard load.pieces + pieces <= limits.queueMaximumPieces else {
+        guard load.pieces + request.queuedPieces <= limits.queueMaximumPieces else {
             throw refusal("queue.max_pieces", limits.queueMaximumPieces, wait)
         }
-        guard wait <= limits.queueMaximumWait, load.pieces == 0 || wait.nanoseconds < remaining else {
+        let isInTime = load.pieces == 0 || monotonicNanoseconds() + wait.nanoseconds < request.deadline
+        guard wait <= limits.queueMaximumWait, isInTime else {
             throw refusal("queue.max_wait_ms", limits.queueMaximumWait.milliseconds, wait)
         }
     }

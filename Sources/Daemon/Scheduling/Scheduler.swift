@@ -17,6 +17,8 @@ final class RequestQueue: @unchecked Sendable {
     fileprivate var requests: [Request] = []
     fileprivate var deficit = 0
     fileprivate var isActive = false
+    /// One of its chunks waits for room.
+    fileprivate var hasWaiting = false
     /// A job's: idle workers take from it, and when there is none, every eighth slice.
     fileprivate let isBackground: Bool
 
@@ -47,6 +49,8 @@ final class Scheduler: @unchecked Sendable {
     }
 
     private var limits: Limits
+    /// What the last slices took and how many pieces they had, each slice a twentieth less than the one after it.
+    private var spent = (nanoseconds: 0.0, pieces: 0.0)
     private let onDropped: @Sendable (Request, StatusCode) -> Void
     private var lock = UnsafeMutablePointer<pthread_mutex_t>.allocate(capacity: 1)
     private var wakeup = UnsafeMutablePointer<pthread_cond_t>.allocate(capacity: 1)
@@ -55,7 +59,18 @@ final class Scheduler: @unchecked Sendable {
     /// Slices taken since the background had one, while it had requests.
     private var slicesSinceBackground = 0
     private var load = Load()
+    /// Chunks of streams for which there was no room, one a connection, in the order in which they came; and what they weigh.
+    private var waiting: [Waiting] = []
+    private var waitingLoad = Load()
+    /// A chunk was the last to come in while others waited: the next new request need not wait for them.
+    private var isTurnOfRequests = false
     private var isStopped = false
+
+    private struct Waiting {
+        let request: Request
+        let queue: RequestQueue
+        let fits: @Sendable (Load) -> Bool
+    }
 
     /// `onDropped` is called, outside the lock, for a request whose deadline passed while it waited.
     init(limits: Limits, onDropped: @escaping @Sendable (Request, StatusCode) -> Void) {
@@ -79,12 +94,53 @@ final class Scheduler: @unchecked Sendable {
     var current: Load { locked { load } }
 
     /// Queues `request` if `check` finds nothing against it in the load of this moment: nobody else can take the same room.
+    /// Chunks that wait for room count as if they had it, but that between two of them one request may come in.
     func add(
         _ request: Request, to queue: RequestQueue, if check: (Load) throws(Failure) -> Void
     ) throws(Failure) {
         pthread_mutex_lock(lock)
         defer { pthread_mutex_unlock(lock) }
+        var load = load
+        if !isTurnOfRequests {
+            load.texts += waitingLoad.texts
+            load.pieces += waitingLoad.pieces
+        }
         try check(load)
+        isTurnOfRequests = false
+        enter(request, queue)
+    }
+
+    /// Queues a chunk of a stream as soon as it `fits` the load, after those that wait already. An empty queue takes every chunk.
+    /// False, and nothing is done, while another chunk of the same connection waits.
+    func add(chunk request: Request, to queue: RequestQueue, once fits: @escaping @Sendable (Load) -> Bool) -> Bool {
+        locked {
+            guard !queue.hasWaiting else { return false }
+            let chunk = Waiting(request: request, queue: queue, fits: fits)
+            waiting.append(chunk)
+            wait(chunk, 1)
+            takeWaiting()
+            return true
+        }
+    }
+
+    /// Queues the chunks that waited and fit by now, in their order. Whoever takes a slice does this first.
+    private func takeWaiting() {
+        while let first = waiting.first, load.texts == 0 || first.fits(load) {
+            waiting.removeFirst()
+            wait(first, -1)
+            isTurnOfRequests = !waiting.isEmpty
+            enter(first.request, first.queue)
+        }
+    }
+
+    /// Notes that a chunk waits (1), or waits no more (-1).
+    private func wait(_ chunk: Waiting, _ sign: Int) {
+        chunk.queue.hasWaiting = sign > 0
+        waitingLoad.texts += sign * chunk.request.queuedTexts
+        waitingLoad.pieces += sign * chunk.request.queuedPieces
+    }
+
+    private func enter(_ request: Request, _ queue: RequestQueue) {
         request.prepare()
         append(request, to: queue)
     }
@@ -116,6 +172,8 @@ final class Scheduler: @unchecked Sendable {
             if let index = queue.requests.firstIndex(where: { $0 === request }) {
                 queue.requests.remove(at: index)
                 forget(request, queue)
+            } else if let index = waiting.firstIndex(where: { $0.request === request }) {
+                wait(waiting.remove(at: index), -1)
             }
             return request.slicesOut == 0
         }
@@ -143,13 +201,21 @@ final class Scheduler: @unchecked Sendable {
     /// Takes a slice back and records what it took, for the predicted wait. True when its request was stopped and this
     /// was the last slice that a worker had.
     func finished(_ slice: Slice, nanoseconds: UInt64) -> Bool {
-        let sample = Double(nanoseconds) / Double(max(slice.pieces, 1))
-        return locked {
+        locked {
             slice.request.slicesOut -= 1
             if slice.request.isStopped { return slice.request.slicesOut == 0 }
-            load.nanosecondsAPiece = load.nanosecondsAPiece == 0 ? sample : load.nanosecondsAPiece * 0.95 + sample * 0.05
+            spent = (spent.nanoseconds * 0.95, spent.pieces * 0.95 + Double(slice.pieces))
+            spend(nanoseconds)
             return false
         }
+    }
+
+    /// Records what a worker took to make the answer of slices that it has given back: of JSON more than the vectors took.
+    func answered(nanoseconds: UInt64) { locked { spend(nanoseconds) } }
+
+    private func spend(_ nanoseconds: UInt64) {
+        spent.nanoseconds += Double(nanoseconds)
+        load.nanosecondsAPiece = spent.pieces > 0 ? spent.nanoseconds / spent.pieces : 0
     }
 
     /// Lets every worker go.
@@ -161,6 +227,7 @@ final class Scheduler: @unchecked Sendable {
     }
 
     private func takeSlice(dropping late: inout [Request]) -> Slice? {
+        takeWaiting()
         if !background.isEmpty {
             slicesSinceBackground += 1
             if active.isEmpty || slicesSinceBackground >= 8, let slice = takeBackgroundSlice() { return slice }

@@ -96,7 +96,9 @@ private final class Worker: Sendable {
                 // Makes the answer, of Similarity the matrix.
                 let finishing = monotonicNanoseconds()
                 onFinished(slice.request)
-                metrics.workerBusyNanoseconds.add(Int(monotonicNanoseconds() - finishing))
+                let nanoseconds = monotonicNanoseconds() - finishing
+                scheduler.answered(nanoseconds: nanoseconds)
+                metrics.workerBusyNanoseconds.add(Int(nanoseconds))
             }
             busySince.store(0, ordering: .relaxed)
         }
