@@ -128,6 +128,15 @@ public struct TokenizedText: Sendable, Equatable {
     public let error: RowError?
 }
 
+/// How a text became its vector.
+public struct TextTrace: Sendable, Equatable {
+    /// The version of `json`'s form.
+    public let schema: Int
+    public let generation: UInt64
+    /// What `sae trace --json` prints: UTF-8.
+    public let json: [UInt8]
+}
+
 /// What a server is and accepts.
 public struct ServerInformation: Sendable, Equatable {
     public let server: String

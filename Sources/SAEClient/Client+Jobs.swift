@@ -113,22 +113,7 @@ extension Client {
     /// The job now, then at each change, and about once a second while it advances; ends with the job. Of several changes that come
     /// while nobody looks the last is told. A connection that is lost is made again.
     public func updates(of id: String) -> AsyncThrowingStream<Job, any Error> {
-        AsyncThrowingStream(bufferingPolicy: .bufferingNewest(1)) { continuation in
-            let task = Task {
-                do {
-                    try await persisting {
-                        let conversation = try await self.open(.watchJob, message: wireBytes(Sae_V1_JobRequest.with { $0.id = id }))
-                        defer { conversation.cancel() }
-                        while let frame = try await conversation.next() {
-                            guard let message = wireMessage(Sae_V1_Job.self, frame.message) else { throw Self.malformed }
-                            continuation.yield(Job(message))
-                        }
-                    }
-                    continuation.finish()
-                } catch { continuation.finish(throwing: error) }
-            }
-            continuation.onTermination = { _ in task.cancel() }
-        }
+        updates(.watchJob, wireBytes(Sae_V1_JobRequest.with { $0.id = id })) { (job: Sae_V1_Job) in Job(job) }
     }
 
     /// Fetches a file of a finished job from `offset` on, part by part. A connection that is lost is made again, and the file goes on
@@ -183,16 +168,17 @@ extension Client {
         return try await startJob(made.id, inputBytes: inputBytes, sha256: sha256)
     }
 
-    /// Repeats `attempt` while connections are lost, until none has held for 15 s in a minute or
-    /// `ClientOptions.reconnectTimeout` is over.
+    /// Repeats `attempt` while connections are lost, until none has held for 15 s in a minute, or in `ClientOptions.reconnectTimeout`
+    /// if that is longer, or there is none for so long.
     func persisting(_ attempt: () async throws -> Void) async throws {
-        var giveUp = ContinuousClock.now + .seconds(60)
+        let patience = max(.seconds(60), openingPatience)
+        var giveUp = ContinuousClock.now + patience
         var pause = Duration.milliseconds(50)
         while true {
             let start = ContinuousClock.now
             do { return try await attempt() } catch let error as ClientError {
                 guard error.code == .unavailable || error.code == .deadlineExceeded, !error.isOutage else { throw error }
-                if start.duration(to: .now) > .seconds(15) { (giveUp, pause) = (.now + .seconds(60), .milliseconds(50)) }
+                if start.duration(to: .now) > .seconds(15) { (giveUp, pause) = (.now + patience, .milliseconds(50)) }
                 guard ContinuousClock.now < giveUp else { throw error }
             }
             try await Task.sleep(for: pause)

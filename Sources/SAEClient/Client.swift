@@ -80,6 +80,7 @@ public final class Client: Sendable {
     /// The server's limits, by their configuration keys.
     public var serverLimits: [String: UInt64] { pool.server.limits }
 
+    var openingPatience: Duration { pool.openingPatience }
     var serverInitialWindow: Int { Int(pool.server.initialWindow) }
     var serverMaximumFrameBytes: Int { Int(pool.server.maxFrameBytes) }
 
@@ -176,12 +177,45 @@ public final class Client: Sendable {
         guard let response = wireMessage(Sae_V1_HealthCheckResponse.self, frame.message) else {
             throw Self.malformed
         }
-        return switch response.status {
-        case .serving: .serving
-        case .notServing: .notServing
-        case .serviceUnknown: .serviceUnknown
-        case .unknown, .UNRECOGNIZED: .unknown
+        return ServingStatus(response.status)
+    }
+
+    /// Whether a service answers, now and at each change; `serviceUnknown` for one that the daemon does not know. Of several changes
+    /// that come while nobody looks the last is told. A connection that is lost is made again.
+    public func healthUpdates(of service: String = "") -> AsyncThrowingStream<ServingStatus, any Error> {
+        let request = wireBytes(Sae_V1_HealthCheckRequest.with { $0.service = service })
+        return updates(.healthWatch, request) { (response: Sae_V1_HealthCheckResponse) in ServingStatus(response.status) }
+    }
+
+    /// What a call of any number of answers tells, each as `read` has it, until the server ends the call.
+    func updates<Answer: SwiftProtobuf.Message, Update: Sendable>(
+        _ method: Method, _ request: [UInt8], _ read: @escaping @Sendable (Answer) -> Update
+    ) -> AsyncThrowingStream<Update, any Error> {
+        AsyncThrowingStream(bufferingPolicy: .bufferingNewest(1)) { continuation in
+            let task = Task {
+                do {
+                    try await persisting {
+                        let conversation = try await self.open(method, message: request)
+                        defer { conversation.cancel() }
+                        while let frame = try await conversation.next() {
+                            guard let message = wireMessage(Answer.self, frame.message) else { throw Self.malformed }
+                            continuation.yield(read(message))
+                        }
+                    }
+                    continuation.finish()
+                } catch { continuation.finish(throwing: error) }
+            }
+            continuation.onTermination = { _ in task.cancel() }
         }
+    }
+
+    /// How one text becomes its vector: pieces, weights, rules, for a person who wants to know why.
+    ///
+    /// - Throws: `invalidArgument` for a text without a vector, or longer than the server's `limits.max_trace_bytes`.
+    public func trace(_ text: String, timeout: Duration = .seconds(10)) async throws(ClientError) -> TextTrace {
+        let frame = try await call(.trace, message: [], attachment: Array(text.utf8), timeout: timeout)
+        guard let response = wireMessage(Sae_V1_TraceResponse.self, frame.message) else { throw Self.malformed }
+        return TextTrace(schema: Int(response.schema), generation: response.generation, json: frame.attachment)
     }
 
     static func joined(_ texts: [String]) -> (lengths: [UInt32], attachment: [UInt8]) {
@@ -192,6 +226,18 @@ public final class Client: Sendable {
             return UInt32(clamping: attachment.count - before)
         }
         return (lengths, attachment)
+    }
+}
+
+extension ServingStatus {
+    init(_ status: Sae_V1_HealthCheckResponse.ServingStatus) {
+        self =
+            switch status {
+            case .serving: .serving
+            case .notServing: .notServing
+            case .serviceUnknown: .serviceUnknown
+            case .unknown, .UNRECOGNIZED: .unknown
+            }
     }
 }
 

@@ -14,7 +14,14 @@ extension Client {
     /// ```
     public func embedStream<Texts: AsyncSequence>(
         _ texts: Texts, as encoding: VectorEncoding = .float32, options: EmbedOptions = EmbedOptions()
-    ) -> EmbeddingStream<Texts> where Texts.Element == String {
+    ) -> EmbeddingStream<AsyncMapSequence<Texts, [UInt8]>> where Texts.Element == String {
+        embedStream(texts.map { Array($0.utf8) }, as: encoding, options: options)
+    }
+
+    /// As above, for texts of any bytes.
+    public func embedStream<Texts: AsyncSequence>(
+        _ texts: Texts, as encoding: VectorEncoding = .float32, options: EmbedOptions = EmbedOptions()
+    ) -> EmbeddingStream<Texts> where Texts.Element == [UInt8] {
         EmbeddingStream(client: self, texts: texts, encoding: encoding, options: options)
     }
 
@@ -30,7 +37,7 @@ extension Client {
 }
 
 /// Vectors as they come: each element has those of the next texts, its indices counted within it.
-public struct EmbeddingStream<Texts: AsyncSequence>: AsyncSequence where Texts.Element == String {
+public struct EmbeddingStream<Texts: AsyncSequence>: AsyncSequence where Texts.Element == [UInt8] {
     public typealias Element = EncodedEmbeddings
 
     let client: Client
@@ -102,15 +109,15 @@ final class EmbeddingFlow {
     /// Bytes of a chunk, with its message, that the server takes in one.
     private var mostBytes: Int { min(client.serverInitialWindow, client.serverMaximumFrameBytes) - 8 * Self.chunkTexts }
 
-    func add(_ text: String) async throws {
-        let size = text.utf8.count
+    func add(_ text: [UInt8]) async throws {
+        let size = text.count
         guard size <= mostBytes else {
             throw ClientError(
                 .invalidArgument, "a text is longer than the server's window", limit: "limits.initial_window",
                 limitValue: UInt64(client.serverInitialWindow))
         }
         if gathered.bytes.count + size > mostBytes { try await sendGathered() }
-        gathered.bytes += Array(text.utf8)
+        gathered.bytes += text
         gathered.lengths.append(UInt32(size))
         if gathered.lengths.count == mostTexts { try await sendGathered() }
     }

@@ -21,7 +21,11 @@ package struct Socket: ~Copyable {
     package static func listening(
         on endpoint: Endpoint, unixMode: Int = 0o660, backlog: Int32 = 1_024
     ) throws(TransportError) -> Socket {
-        let socket = try Socket(family: endpoint.family, for: endpoint)
+        // A name is resolved to its first address of the family.
+        guard let address = try endpoint.addresses(family: endpoint.family).first else {
+            throw .unknownHost(endpoint.description, reason: "it has no address")
+        }
+        let socket = try Socket(family: address.family, for: endpoint)
         switch endpoint {
         case .tcp, .tls:
             socket.enable(SO_REUSEADDR, level: SOL_SOCKET)
@@ -35,7 +39,7 @@ package struct Socket: ~Copyable {
             }
         }
         let before = umask(mode_t(0o777 & ~unixMode))
-        let bound = try endpoint.withAddress { bind(socket.number, $0, $1) }
+        let bound = address.withPointer { bind(socket.number, $0, $1) }
         let failure = errno
         umask(before)
         guard bound == 0 else {
@@ -49,25 +53,51 @@ package struct Socket: ~Copyable {
     }
 
     /// Connects and makes the socket non-blocking. Waits at most `timeout`, to the millisecond; 0 is as long as the
-    /// kernel does.
+    /// kernel does. Of a host with several addresses, of both families, the first that answers is taken, in the system's order.
     package static func connecting(
         to endpoint: Endpoint, timeout: Duration = .zero
     ) throws(TransportError) -> Socket {
-        let socket = try Socket(family: endpoint.family, for: endpoint, isBlocking: true)
+        try connecting(to: try endpoint.addresses(), of: endpoint, timeout: timeout)
+    }
+
+    /// As above, to the first of some addresses that answers. Each is given an equal part of the time that is left.
+    ///
+    /// - Throws: what the first one said, where none answers.
+    package static func connecting(
+        to addresses: [SocketAddress], of endpoint: Endpoint, timeout: Duration
+    ) throws(TransportError) -> Socket {
+        let end = ContinuousClock.now + timeout
+        var failure = TransportError.unknownHost(endpoint.description, reason: "it has no address")
+        for (index, address) in addresses.enumerated() {
+            // 0 would be for ever.
+            let left = max(.milliseconds(1), ContinuousClock.now.duration(to: end)) / (addresses.count - index)
+            do throws(TransportError) {
+                return try connecting(to: address, of: endpoint, timeout: timeout == .zero ? .zero : left)
+            } catch {
+                if index == 0 { failure = error }
+            }
+        }
+        throw failure
+    }
+
+    private static func connecting(
+        to address: SocketAddress, of endpoint: Endpoint, timeout: Duration
+    ) throws(TransportError) -> Socket {
+        let socket = try Socket(family: address.family, for: endpoint, isBlocking: true)
         let (seconds, attoseconds) = timeout.components
         var patience = timeval(tv_sec: Int(seconds), tv_usec: Int(attoseconds / 1_000_000_000_000))
         // connect(2) obeys the time-out for sending.
         setsockopt(socket.number, SOL_SOCKET, SO_SNDTIMEO, &patience, socklen_t(MemoryLayout<timeval>.size))
         var result: Int32
         repeat {
-            result = try endpoint.withAddress { connect(socket.number, $0, $1) }
+            result = address.withPointer { connect(socket.number, $0, $1) }
         } while result != 0 && errno == EINTR
         guard result == 0 else {
             let isLate = errno == EINPROGRESS || errno == EAGAIN
             throw .system(operation: "connect to", endpoint: endpoint.description, errno: isLate ? ETIMEDOUT : errno)
         }
         _ = sae_set_nonblocking(socket.number)
-        if endpoint.family != AF_UNIX { socket.enable(Int32(TCP_NODELAY), level: Int32(IPPROTO_TCP)) }
+        if address.family != AF_UNIX { socket.enable(Int32(TCP_NODELAY), level: Int32(IPPROTO_TCP)) }
         return socket
     }
 
@@ -129,38 +159,48 @@ extension Endpoint {
         return inet_pton(AF_INET, host, &address) == 1 && UInt32(bigEndian: address.s_addr) >> 24 == 127
     }
 
-    var family: Int32 {
+    /// What a listener takes.
+    fileprivate var family: Int32 {
         switch self {
         case .unix: AF_UNIX
         case .tcp(let host, _), .tls(let host, _): host.contains(":") ? AF_INET6 : AF_INET
         }
     }
 
-    /// Calls `body` with the socket address; a name is resolved to its first address of the family.
-    func withAddress(
-        _ body: (UnsafePointer<sockaddr>, socklen_t) -> Int32
-    ) throws(TransportError) -> Int32 {
+    /// Where this is, in the order in which the system wants them tried; a name is resolved.
+    package func addresses(family: Int32 = AF_UNSPEC) throws(TransportError) -> [SocketAddress] {
         switch self {
         case .unix(let path):
             var address = sockaddr_un()
             address.sun_family = sa_family_t(AF_UNIX)
             withUnsafeMutableBytes(of: &address.sun_path) { $0.copyBytes(from: Array(path.utf8).prefix(107)) }
-            return withUnsafePointer(to: &address) { pointer in
-                pointer.withMemoryRebound(to: sockaddr.self, capacity: 1) {
-                    body($0, socklen_t(MemoryLayout<sockaddr_un>.size))
-                }
-            }
+            return [withUnsafeBytes(of: &address) { SocketAddress(bytes: Array($0), family: AF_UNIX) }]
         case .tcp(let host, let port), .tls(let host, let port):
             var hints = addrinfo()
             hints.ai_family = family
             hints.ai_socktype = Int32(SOCK_STREAM.rawValue)
             var found: UnsafeMutablePointer<addrinfo>?
             let status = getaddrinfo(host, String(port), &hints, &found)
-            guard status == 0, let first = found, let address = first.pointee.ai_addr else {
-                throw .unknownHost(host, reason: String(cString: gai_strerror(status)))
-            }
+            guard status == 0 else { throw .unknownHost(host, reason: String(cString: gai_strerror(status))) }
             defer { freeaddrinfo(found) }
-            return body(address, first.pointee.ai_addrlen)
+            return sequence(first: found) { $0?.pointee.ai_next }.prefix { $0 != nil }.compactMap { entry in
+                guard let entry = entry?.pointee, let address = entry.ai_addr else { return nil }
+                let bytes = UnsafeRawBufferPointer(start: address, count: Int(entry.ai_addrlen))
+                return SocketAddress(bytes: Array(bytes), family: entry.ai_family)
+            }
+        }
+    }
+}
+
+/// A `sockaddr` of any family.
+package struct SocketAddress: Sendable {
+    fileprivate let bytes: [UInt8]
+    package let family: Int32
+
+    fileprivate func withPointer(_ body: (UnsafePointer<sockaddr>, socklen_t) -> Int32) -> Int32 {
+        bytes.withUnsafeBytes { raw in
+            guard let base = raw.baseAddress else { return -1 }
+            return body(base.assumingMemoryBound(to: sockaddr.self), socklen_t(raw.count))
         }
     }
 }

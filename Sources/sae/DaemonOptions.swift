@@ -19,15 +19,15 @@ struct DaemonOptions: ParsableArguments {
 
     @Option(
         help: """
-            Seconds to try again while nobody answers there: the daemon may be starting, or starting again. (default: 3, and 15 \
-            when the connection is lost later)
+            Seconds to try again while nobody answers there, or the daemon is too busy: it may be starting, or starting again. \
+            (default: 3, and 15 later)
             """)
     var wait: Double?
 
     /// For the first connection.
     var firstWait: Duration { .seconds(wait ?? 3) }
-    /// For a connection that was lost.
-    private var laterWait: Duration { .seconds(wait ?? 15) }
+    /// For a connection that was lost, and for calls that are refused.
+    var laterWait: Duration { .seconds(wait ?? 15) }
 
     @Option(
         help: ArgumentHelp(
@@ -105,6 +105,18 @@ struct DaemonOptions: ParsableArguments {
     }
 
     func client(at endpoint: String) async throws -> Client {
-        try await Client(connectingTo: endpoint, options: try clientOptions(endpoint), timeout: firstWait)
+        let clients = try await clients(at: endpoint, count: 1)
+        return clients[0]
+    }
+
+    /// Clients with a pool each, which are told of together.
+    func clients(at endpoint: String, count: Int) async throws -> [Client] {
+        var options = try clientOptions(endpoint)
+        options.refusalTimeout = laterWait
+        var clients: [Client] = []
+        for _ in 0..<count {
+            clients.append(try await Client(connectingTo: endpoint, options: options, timeout: firstWait))
+        }
+        return clients
     }
 }

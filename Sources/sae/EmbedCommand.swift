@@ -113,7 +113,7 @@ struct EmbedCommand: AsyncParsableCommand {
         if let endpoint = try endpoint() {
             return DaemonEmbedder(
                 client: try await daemon.client(at: endpoint), leading: dimensions ?? 0,
-                temperature: temperature.degrees ?? 0)
+                temperature: temperature.degrees ?? 0, timeout: daemon.laterWait + .seconds(60))
         }
         try daemon.checkUnused()
         let engine = try engine.open()

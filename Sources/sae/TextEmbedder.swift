@@ -52,13 +52,16 @@ final class DaemonEmbedder: TextEmbedder {
     private let leading: Int
     /// 0: the model's own.
     private let temperature: Float
+    /// Of a block.
+    private let timeout: Duration
     /// What the first block was embedded by; 0 before.
     private var generation: UInt64 = 0
 
-    init(client: Client, leading: Int, temperature: Float) {
+    init(client: Client, leading: Int, temperature: Float, timeout: Duration) {
         self.client = client
         self.leading = leading
         self.temperature = temperature
+        self.timeout = timeout
     }
 
     func embed(_ lines: TextLines, _ range: Range<Int>) async throws -> EmbeddedBlock {
@@ -74,7 +77,7 @@ final class DaemonEmbedder: TextEmbedder {
         do throws(ClientError) {
             answer = try await client.embed(
                 bytes: bytes, lengths: range.map { UInt32(lines.range($0).count) }, as: .float32, options: options,
-                timeout: .seconds(60))
+                timeout: timeout)
         } catch {
             // Vectors of two models must not stand in one file.
             throw error.code == .failedPrecondition ? CommandError.modelChanged : error

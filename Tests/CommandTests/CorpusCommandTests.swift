@@ -68,6 +68,31 @@ import Testing
         #expect(String(decoding: try bytes("resumed"), as: UTF8.self).contains("going on behind row 8192"))
     }
 
+    @Test func `a daemon that is killed in the midst of a corpus is gone on with, and the file is the same`() throws {
+        // Texts of any bytes, without a piece, and too long; a daemon with little room.
+        let script = """
+            cat $F/texts >$F/part; printf 'a \\377 dog\\n\\n' >>$F/part; head -c 70000 /dev/zero | tr '\\0' x >>$F/part; echo >>$F/part
+            i=0; while [ $i -lt 200 ]; do cat $F/part; i=$((i + 1)); done >$F/many
+            $SAE corpus embed $F/many --model $M --encoding int8 --output $F/whole.npy 2>/dev/null || exit 1
+            serve() {
+                $SAE serve --model $M --unix $F/s --listen '' --http '' --drain-lame-duck-ms 0 --state-dir $F --jobs-min-free-bytes 0 \
+                    --queue-max-texts 600 2>>$F/log & daemon=$!
+            }
+            serve
+            $SAE corpus embed $F/many --connect unix:$F/s --wait 60 --encoding int8 --output $F/v.npy 2>$F/err & command=$!
+            while [ ! -s $F/v.npy.journal ]; do kill -0 $command || exit 2; sleep 0.01; done
+            kill -9 $daemon; wait $daemon 2>/dev/null
+            serve
+            wait $command || exit 3
+            kill $daemon; wait $daemon
+            for name in .npy .npy.scales.npy .npy.errors.jsonl; do cmp $F/v$name $F/whole$name || exit 4; done
+            """
+        let run = try Command(shell: script, environment: ["F": folder.root, "M": model])
+        let told = String(decoding: try bytes("err"), as: UTF8.self)
+        #expect(run.status == 0, "\(run.errors) \(told)")
+        #expect(told.contains("lost the connection") && told.contains("400 of 140600 lines have no vector"), "\(told)")
+    }
+
     @Test func `a job is submitted, watched, listed, fetched and deleted`() throws {
         let script = """
             $SAE serve --model $M --unix $F/s --listen '' --http '' --drain-lame-duck-ms 0 --state-dir $F --jobs-min-free-bytes 0 2>$F/log &
@@ -102,6 +127,20 @@ import Testing
         #expect(String(decoding: try bytes("gone"), as: UTF8.self).contains("there is no such job"))
         #expect(Array(try bytes("v.npy")[128...]) == (try expected()))
         #expect(try bytes("remote.npy") == bytes("v.npy"))
+    }
+
+    @Test func `an administrator makes a daemon drain and end`() throws {
+        let script = """
+            $SAE serve --model $M --unix $F/s --listen '' --http '' --drain-lame-duck-ms 0 --state-dir $F --jobs-min-free-bytes 0 2>$F/log &
+            $SAE admin drain --connect unix:$F/s --wait 30 --grace 5 || exit 1
+            wait $! || exit 2
+            $SAE admin drain --connect unix:$F/s --wait 0.1 2>/dev/null; [ $? = 69 ] || exit 3
+            $SAE admin drain --connect unix:$F/s --grace 0 2>/dev/null; [ $? = 64 ] || exit 4
+            """
+        let run = try Command(shell: script, environment: ["F": folder.root, "M": model])
+        let log = String(decoding: try bytes("log"), as: UTF8.self)
+        #expect(run.status == 0, "\(run.errors) \(log)")
+        #expect(run.output.contains("draining: ") && run.output.hasSuffix(" 1 connections\n"), "\(run.output)")
     }
 
     @Test func `an output may have a name of one letter, and leaves nothing of a run before beside it`() throws {

@@ -31,19 +31,52 @@ import Wire
     @Test func `a daemon that comes back goes on, and both is told`() throws {
         let server = try ScriptedServer(at: path) { request in
             guard request.number > 0 else { return [.close] }
-            let answer = Sae_V1_EmbedResponse.with {
-                $0.count = 1
-                $0.dimensions = 2
-                $0.generation = 7
-                $0.encoding = .f32
-            }
-            // 0.5 and 0.25.
-            return [request.answer(answer, [0, 0, 0, 0x3f, 0, 0, 0x80, 0x3e])]
+            return [request.answer(Self.answer, Self.half)]
         }
         defer { server.stop() }
         let run = try Command(["embed", "--connect", "unix:\(path)", "one cat"])
         #expect(run.status == 0 && run.output == "0.5 0.25\n")
         #expect(run.errors == "\(lost) 15.0 seconds\nsae: connected to unix:\(path) again\n")
+    }
+
+    /// 0.5 and 0.25.
+    private static let half: [UInt8] = [0, 0, 0, 0x3f, 0, 0, 0x80, 0x3e]
+    private static let answer = Sae_V1_EmbedResponse.with {
+        $0.count = 1
+        $0.dimensions = 2
+        $0.generation = 7
+        $0.encoding = .f32
+    }
+
+    @Test func `a daemon that is too busy is asked again for as long as --wait says`() throws {
+        let server = try ScriptedServer(at: path) { request in
+            request.number < 12 ? [request.end(.resourceExhausted, retryAfter: 10)] : [request.answer(Self.answer, Self.half)]
+        }
+        defer { server.stop() }
+        let run = try Command(["embed", "--connect", "unix:\(path)", "--wait", "60", "one cat"])
+        #expect(run.status == 0 && run.output == "0.5 0.25\n", "\(run.errors)")
+        #expect(server.requests.count == 13)
+    }
+
+    @Test func `a daemon that stays too busy is given up after --wait`() throws {
+        let server = try ScriptedServer(at: path) { [$0.end(.resourceExhausted, retryAfter: 50)] }
+        defer { server.stop() }
+        let run = try Command(["embed", "--connect", "unix:\(path)", "--wait", "0.5", "one cat"])
+        #expect(run.status == 75 && run.errors.contains("RESOURCE_EXHAUSTED"), "\(run.errors)")
+        #expect(server.requests.count > 3)
+    }
+
+    @Test func `a corpus waits for a daemon that is too busy`() throws {
+        let server = try ScriptedServer(
+            at: path, hear: { $0.number < 8 ? [$0.end(.resourceExhausted, retryAfter: 10)] : [$0.part(Self.answer, Self.half), $0.finish()] }
+        ) { request in
+            request.number > 0 ? [] : [request.answer(Sae_V1_InfoResponse.with { $0.generation = 7; $0.dimensions = 2 })]
+        }
+        defer { server.stop() }
+        try "one cat\n".write(toFile: folder.path("texts"), atomically: true, encoding: .utf8)
+        let script = "$SAE corpus embed $F/texts --output $F/v.npy --connect unix:$F/s --wait 60 && tail -c 8 $F/v.npy | od -An -tx1"
+        let run = try Command(shell: script, environment: ["F": folder.root])
+        #expect(run.status == 0 && run.output.contains("00 00 00 3f 00 00 80 3e"), "\(run.errors)")
     }
 
     @Test func `the loss is told while the command waits, not when it ends`() throws {

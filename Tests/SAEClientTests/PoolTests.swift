@@ -1,9 +1,11 @@
 import Foundation
+import Glibc
 import SAEClient
 import Synchronization
 import TestPeers
 import TestSupport
 import Testing
+import Transport
 import Wire
 
 /// How the client comes by its connections.
@@ -139,6 +141,29 @@ import Wire
             _ = try await client.information()
             Issue.record("a closed client answers")
         } catch { #expect(error.code == .cancelled) }
+    }
+
+    @Test func `of a host with several addresses the first that answers is taken`() throws {
+        let live = try Socket.listening(on: .tcp(host: "127.0.0.1", port: 0))
+        let there = try #require(Endpoint(ofLocal: live.number))
+        let other: Endpoint
+        do {
+            let closed = try Socket.listening(on: .tcp(host: "127.0.0.1", port: 0))
+            other = try #require(Endpoint(ofLocal: closed.number))
+        }
+        let (gone, good) = (try other.addresses(), try there.addresses())
+        #expect(gone.count == 1 && good.count == 1)
+        let socket = try Socket.connecting(to: gone + good, of: there, timeout: .seconds(10))
+        var peer = sockaddr_in()
+        var length = socklen_t(MemoryLayout<sockaddr_in>.size)
+        let named = withUnsafeMutableBytes(of: &peer) { getpeername(socket.number, $0.baseAddress?.assumingMemoryBound(to: sockaddr.self), &length) }
+        #expect(named == 0 && "tcp://127.0.0.1:\(UInt16(bigEndian: peer.sin_port))" == there.description)
+        #expect(throws: TransportError.system(operation: "connect to", endpoint: other.description, errno: ECONNREFUSED)) {
+            _ = try Socket.connecting(to: gone + gone, of: other, timeout: .seconds(10)).release()
+        }
+        // Both families, where the system knows the name for both.
+        #expect(try Endpoint(parsing: "tcp://[::1]:9").addresses().map(\.family) == [AF_INET6])
+        #expect(try Endpoint(parsing: "tcp://localhost:9").addresses().contains { $0.family == AF_INET })
     }
 
     @Test func `a short deadline is kept to the millisecond or so`() async throws {

@@ -196,6 +196,23 @@ import Wire
         for other in others { _ = await other.result }
     }
 
+    @Test func `a watch goes on over a connection that is lost`() async throws {
+        let server = try place.server { request in
+            let state = Sae_V1_HealthCheckResponse.with { $0.status = request.number == 0 ? .serving : .notServing }
+            return [request.part(state)] + (request.number == 0 ? [.close] : [])
+        }
+        defer { server.stop() }
+        let client = try await Client(connectingTo: place.endpoint)
+        var heard: [ServingStatus] = []
+        for try await state in client.healthUpdates() {
+            heard.append(state)
+            if state == .notServing { break }
+        }
+        // Of changes that nobody has looked at the last is told.
+        #expect(heard == [.serving, .notServing] || heard == [.notServing])
+        #expect(await eventually(10) { server.cancelCount == 1 }, "who looks no longer says so")
+    }
+
     @Test func `texts that two models answered are embedded again by one`() async throws {
         // One text a request; the model changes after the second one.
         let server = try place.server(limits: ["limits.max_texts_per_request": 1]) { request in

@@ -39,6 +39,9 @@ struct EmbedCorpusCommand: AsyncParsableCommand {
     @Flag(help: "Forget what an earlier run has done.")
     var restart = false
 
+    /// To a daemon: a chunk is under way on each.
+    private static let connections = 4
+
     func validate() throws {
         guard daemon.connect == nil || (model == nil && threads == nil) else {
             throw ValidationError("--model and --threads have no meaning with --connect")
@@ -71,7 +74,7 @@ struct EmbedCorpusCommand: AsyncParsableCommand {
         let variable = model == nil && threads == nil ? ProcessInfo.processInfo.environment["SAE_CLIENT_CONNECT"] : nil
         if let endpoint = daemon.connect ?? variable, !endpoint.isEmpty {
             try DaemonOptions.check(endpoint, of: daemon.connect == nil ? "SAE_CLIENT_CONNECT" : "--connect")
-            return try await RemoteCorpusEmbedder(try await daemon.client(at: endpoint))
+            return try await RemoteCorpusEmbedder(try await daemon.clients(at: endpoint, count: Self.connections))
         }
         try daemon.checkUnused()
         return LocalCorpusEmbedder(
@@ -89,14 +92,26 @@ struct EmbedCorpusCommand: AsyncParsableCommand {
         var reader = CorpusReader(file, size: identity.inputBytes, plan: plan, after: output.last)
         var bar = ProgressBar(title: "embed", total: identity.inputBytes, unit: "bytes")
         bar.update(done: output.last?.inputEnd ?? 0)
-        while let chunk = try reader.next() {
-            let rows = try await embedder.rows(of: chunk, plan)
-            if options.failOnError, let failure = rows.firstFailure {
-                throw CorpusError.rowFailed(input: input, row: failure.row, reason: failure.reason.message)
+        var underWay: [(chunk: CorpusChunk, rows: Task<CorpusRows, any Error>)] = []
+        defer { for each in underWay { each.rows.cancel() } }
+        var computed: (chunk: CorpusChunk, rows: CorpusRows)?
+        repeat {
+            while underWay.count < embedder.concurrency, let chunk = try reader.next() {
+                underWay.append((chunk, Task { try await embedder.rows(of: chunk, plan) }))
             }
-            try output.commit(chunk, rows)
-            bar.update(done: chunk.inputEnd, note: "\(output.rowCount) rows")
-        }
+            // The next chunks are computed while this one is written and synchronized.
+            if let (chunk, rows) = computed {
+                if options.failOnError, let failure = rows.firstFailure {
+                    throw CorpusError.rowFailed(input: input, row: failure.row, reason: failure.reason.message)
+                }
+                try output.commit(chunk, rows)
+                bar.update(done: chunk.inputEnd, note: "\(output.rowCount) rows")
+            }
+            computed = nil
+            guard let first = underWay.first else { break }
+            computed = (first.chunk, try await first.rows.value)
+            underWay.removeFirst()
+        } while computed != nil
         guard try FileDescriptor(input, flags: O_RDONLY).isStill(identity) else { throw CorpusError.inputChanged(input) }
         bar.finish()
         return (output.rowCount, output.failedCount)
