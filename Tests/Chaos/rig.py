@@ -207,11 +207,12 @@ def bench(endpoint, texts, *flags):
     return [json.loads(line) for line in run.stdout.splitlines()]
 
 
-def local_vectors(texts, folder):
-    """The rows' bytes as the engine gives them in a process of its own, without the daemon."""
+def local_vectors(texts, folder, *flags):
+    """The rows' bytes as the engine gives them in a process of its own, without the daemon; `flags` of `sae embed`."""
     lines, out = pathlib.Path(folder) / "lines", pathlib.Path(folder) / "local.npy"
     lines.write_bytes(b"\n".join(texts) + b"\n")
-    subprocess.run([os.environ["TEST_SAE"], "embed", "--input", str(lines), "--output", str(out)], check=True, timeout=120)
+    subprocess.run([os.environ["TEST_SAE"], "embed", "--input", str(lines), "--output", str(out), *map(str, flags)],
+                   check=True, timeout=120)
     data = out.read_bytes()
     body = data[10 + int.from_bytes(data[8:10], "little"):]
     size = len(body) // len(texts)
