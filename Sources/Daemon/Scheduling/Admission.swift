@@ -99,7 +99,14 @@ final class Admission: Sendable {
     func admit(_ request: Request, to queue: RequestQueue, connectionBytes: Int) throws(Failure) {
         try reserve(request, connectionBytes: connectionBytes)
         do throws(Failure) {
-            try scheduler.add(request, to: queue) { load throws(Failure) in try check(request, load) }
+            try scheduler.add(request, to: queue) { load throws(Failure) in
+                try check(request, load)
+                let wait = wait(load)
+                // It could not make it: better now than later.
+                guard load.pieces == 0 || monotonicNanoseconds() + wait.nanoseconds < request.deadline else {
+                    throw refusal("queue.max_wait_ms", current.value.configuration.queueMaximumWait.milliseconds, wait)
+                }
+            }
         } catch {
             account(-request.answerBytes)
             throw error
@@ -107,6 +114,7 @@ final class Admission: Sendable {
     }
 
     /// As above, for a chunk of a stream: where only the queue has no room, it waits for that, before requests that come later.
+    /// Its deadline does not keep it there, where it would be in the way of others: the queue drops what is late.
     ///
     /// - Returns: false, with nothing accounted for, while another chunk of the same connection waits.
     func admit(chunk request: Request, to queue: RequestQueue, connectionBytes: Int) throws(Failure) -> Bool {
@@ -151,8 +159,7 @@ final class Admission: Sendable {
         guard load.pieces + request.queuedPieces <= limits.queueMaximumPieces else {
             throw refusal("queue.max_pieces", limits.queueMaximumPieces, wait)
         }
-        let isInTime = load.pieces == 0 || monotonicNanoseconds() + wait.nanoseconds < request.deadline
-        guard wait <= limits.queueMaximumWait, isInTime else {
+        guard wait <= limits.queueMaximumWait else {
             throw refusal("queue.max_wait_ms", limits.queueMaximumWait.milliseconds, wait)
         }
     }
