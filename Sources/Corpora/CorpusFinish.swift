@@ -31,8 +31,8 @@ package struct CorpusFinish {
         self.files = files
     }
 
-    /// Writes the headers, waits until the files are on the disk, and says what they are.
-    package func seal() throws(FileError) -> [CorpusFile] {
+    /// Writes the headers, waits until the files are on the disk, and says what they are. Ends with `ECANCELED` once `isStopped`.
+    package func seal(isStopped: () -> Bool = { false }) throws(FileError) -> [CorpusFile] {
         var result: [CorpusFile] = []
         for (file, header) in files {
             // Named already, when this was done before.
@@ -45,7 +45,10 @@ package struct CorpusFinish {
             }
             let size = try descriptor.size
             let name = file.finished.split(separator: "/").last.map(String.init) ?? file.finished
-            result.append(CorpusFile(name: name, bytes: size, sha256: hexadecimal(try descriptor.sha256(ofFirst: size))))
+            let digest = try descriptor.sha256(ofFirst: size) { _ throws(FileError) in
+                if isStopped() { throw .system(operation: "read", path: path, errno: ECANCELED) }
+            }
+            result.append(CorpusFile(name: name, bytes: size, sha256: hexadecimal(digest)))
         }
         return result
     }
@@ -63,14 +66,16 @@ package struct CorpusFinish {
 
 extension FileDescriptor {
     /// SHA-256 of the first `size` bytes, or of as many as there are; `each` sees them pass.
-    package func sha256(ofFirst size: Int, _ each: ([UInt8]) -> Void = { _ in }) throws(FileError) -> [UInt8] {
+    package func sha256(
+        ofFirst size: Int, _ each: ([UInt8]) throws(FileError) -> Void = { _ in }
+    ) throws(FileError) -> [UInt8] {
         let hash = SHA256()
         var offset = 0
         while offset < size {
             let part = try bytes(at: offset, count: min(1 << 20, size - offset))
             guard !part.isEmpty else { break }
             part.withUnsafeBytes { hash.update($0) }
-            each(part)
+            try each(part)
             offset += part.count
         }
         return hash.finalize()

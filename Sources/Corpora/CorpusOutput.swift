@@ -35,14 +35,17 @@ package final class CorpusOutput {
     /// - Parameters:
     ///   - keeping: the chunks that are known to be on the disk: they are not checked again, and further ones are cut off.
     ///   - mode: permissions of files that are made.
-    package init(_ plan: CorpusPlan, at paths: CorpusPaths, keeping: Int? = nil, mode: UInt32 = 0o666) throws(FileError) {
+    ///   - isStopped: asked before each chunk is compared: then nothing is cut off, and the error is `ECANCELED`.
+    package init(
+        _ plan: CorpusPlan, at paths: CorpusPaths, keeping: Int? = nil, mode: UInt32 = 0o666, isStopped: () -> Bool = { false }
+    ) throws(FileError) {
         self.plan = plan
         let flags = O_RDWR | O_CREAT
         rows = try FileDescriptor(paths.rows.partial, flags: flags, mode: mode)
         errors = try FileDescriptor(paths.errors.partial, flags: flags, mode: mode)
         scales = plan.hasScales ? try FileDescriptor(paths.scales.partial, flags: flags, mode: mode) : nil
         journal = try FileDescriptor(paths.journal, flags: flags, mode: mode)
-        try recover(keeping)
+        try recover(keeping, isStopped)
         try FileDescriptor(paths.folder, flags: O_RDONLY | O_DIRECTORY).synchronize()
     }
 
@@ -99,12 +102,13 @@ package final class CorpusOutput {
         }
     }
 
-    private func recover(_ keeping: Int?) throws(FileError) {
+    private func recover(_ keeping: Int?, _ isStopped: () -> Bool) throws(FileError) {
         let size = try journal.size
         let most = min(keeping ?? .max, size / JournalRecord.byteCount)
         let written = try journal.bytes(at: 0, count: most * JournalRecord.byteCount)
         try Self.forEachRecord(of: written, plan) { record throws(FileError) in
             if keeping == nil {
+                if isStopped() { throw .system(operation: "read", path: rows.path, errno: ECANCELED) }
                 guard try isIntact(record) else { return false }
             }
             last = record

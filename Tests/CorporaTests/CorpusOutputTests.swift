@@ -98,6 +98,21 @@ struct CorpusOutputTests {
         return try corpus.finished()
     }
 
+    @Test func `what is stopped on its way through the files leaves them as they are`() throws {
+        let expected = try undisturbed()
+        let corpus = try Corpus(.float32, .npy)
+        try corpus.go()
+        let names = [corpus.paths.rows.partial, corpus.paths.errors.partial, corpus.paths.journal].map { String($0.split(separator: "/").last ?? "") }
+        let before = try names.map(corpus.read)
+        let isStopped = { (error: any Error) in
+            if case .system(_, _, ECANCELED)? = error as? FileError { true } else { false }
+        }
+        #expect { _ = try CorpusOutput(corpus.plan, at: corpus.paths) { true } } throws: { isStopped($0) }
+        #expect(try names.map(corpus.read) == before)
+        #expect { _ = try CorpusFinish(corpus.plan, at: corpus.paths, rowCount: 50).seal { true } } throws: { isStopped($0) }
+        #expect(try corpus.go().isEmpty && corpus.finished() == expected)
+    }
+
     @Test func `array files have NumPy's header and each row in its place`() throws {
         let files = try undisturbed(.int8)
         #expect(files.keys.sorted() == ["errors.jsonl", "scales.npy", "vectors.npy"])

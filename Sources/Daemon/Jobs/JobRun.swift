@@ -134,7 +134,7 @@ final class JobRun {
 
     private func compute() throws {
         guard let generation else { return }
-        var output = try untilDone { try CorpusOutput(self.plan, at: self.paths, mode: 0o600) }
+        var output = try untilDone { try CorpusOutput(self.plan, at: self.paths, mode: 0o600) { self.store.isStopping } }
         if !output.recovery.isEmpty {
             let cut = output.recovery
             service.log.write(
@@ -233,7 +233,7 @@ final class JobRun {
         guard isFinalizing else { throw Ended() }
         store.note(job)
         let finish = CorpusFinish(plan, at: paths, rowCount: job.record.rows)
-        let files = try untilDone { try finish.seal() }
+        let files = try untilDone { try finish.seal { self.store.isStopping } }
         let manifest = try untilDone { try JobManifest.write(for: self.job, files) }
         try untilDone { try finish.publish() }
         _ = try untilDone {
@@ -269,6 +269,7 @@ final class JobRun {
     private static let passing: Set<Int32> = [ENOSPC, EDQUOT, EFBIG, EIO, EROFS, ENOMEM, EMFILE, ENFILE, EAGAIN, EINTR, ETIMEDOUT]
 
     private func stall(for error: FileError, _ problem: String, since start: UInt64) throws {
+        try checkGoesOn()
         let failure = Failure(error, of: problem)
         guard case .system(_, _, let number) = error, Self.passing.contains(number) else { throw Ended(failure: failure) }
         let limit = service.configuration.jobsStallTimeout.nanoseconds
