@@ -119,4 +119,21 @@ import Wire
         try await peer.send(frame(.request, flags: .last, method: Method.listJobs.rawValue, stream: 3, message: page))
         #expect(try await peer.words() == "message")
     }
+
+    @Test func `of more ended jobs than an owner may have, the oldest go`() async throws {
+        let fixture = try ServiceFixture { $0.jobsMaximumEndedPerOwner = 3 }
+        let peer = try await JobPeer(fixture.unixEndpoint)
+        var ids: [String] = []
+        for _ in 0..<10 {
+            ids.append(try await peer.create().id)
+            _ = try await peer.job(.cancelJob, ids[ids.count - 1])
+        }
+        // They are counted when a job is made.
+        let next = try await peer.create().id
+        #expect(await eventually { fixture.metric("sae_jobs{state=\"cancelled\"}") == 3 })
+        let page = try await peer.call(.listJobs, Sae_V1_ListJobsRequest(), as: Sae_V1_ListJobsResponse.self)
+        #expect(page.jobs.map(\.id) == [next] + ids.suffix(3).reversed())
+        let folders = try FileManager.default.contentsOfDirectory(atPath: fixture.folder.path("jobs"))
+        #expect(Set(folders).subtracting(["lock"]) == Set(page.jobs.map(\.id)))
+    }
 }

@@ -76,6 +76,7 @@ package struct Configuration: Sendable, Equatable {
     package var jobsChunkRows = 8_192
     package var jobsMaximumQueued = 64
     package var jobsMaximumPerOwner = 16
+    package var jobsMaximumEndedPerOwner = 1_024
     package var jobsMaximumInputBytes = 8_589_934_592
     package var jobsMaximumDiskBytes = 34_359_738_368
     package var jobsMinimumFreeBytes = 1_073_741_824

@@ -257,6 +257,9 @@ extension Setting {
         Setting("jobs.chunk_rows", .integer(\.jobsChunkRows, 1...1_048_576), "rows a commit, of new jobs"),
         Setting("jobs.max_queued", .integer(\.jobsMaximumQueued, 1...65_536), "jobs that have not ended"),
         Setting("jobs.max_per_owner", .integer(\.jobsMaximumPerOwner, 1...65_536), "of which one principal's"),
+        Setting(
+            "jobs.max_ended_per_owner", .integer(\.jobsMaximumEndedPerOwner, 1...65_536),
+            "jobs of one principal that have ended; of more the oldest are deleted"),
         Setting("jobs.max_input_bytes", .integer(\.jobsMaximumInputBytes, 1...1 << 50), "input of one job"),
         Setting(
             "jobs.max_disk_bytes", .integer(\.jobsMaximumDiskBytes, 1...1 << 50),

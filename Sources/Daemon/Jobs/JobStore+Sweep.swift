@@ -3,8 +3,8 @@ import Dispatch
 import Glibc
 import Wire
 
-/// Clears away what nobody has come for: jobs that ended more than `jobs.retention_ms` ago, and uploads to which nothing was added
-/// for `uploadPatience`.
+/// Clears away what nobody has come for: jobs that ended more than `jobs.retention_ms` ago, the oldest of too many that ended, and
+/// uploads to which nothing was added for `uploadPatience`.
 ///
 /// Ages are by the wall clock, because they last over restarts. A job goes only when two sweeps, an hour of the monotonic clock
 /// apart, find it expired, so that a clock that is wrong for a moment deletes nothing.
@@ -41,6 +41,20 @@ extension JobStore {
             if !hadEnded { note(job) }
             job.afterRecording { forget(job) }
             service.log.write(.jobDeleted, [.job: job.id, .reason: reason])
+        }
+    }
+
+    /// Deletes the oldest ended jobs of an owner who has more of them than `jobs.max_ended_per_owner`.
+    func sweepSurplus(of owner: String) {
+        let ended = all.filter { $0.owner == owner && $0.phase.hasEnded }
+        let surplus = ended.count - service.configuration.jobsMaximumEndedPerOwner
+        guard surplus > 0 else { return }
+        for job in ended.sorted(by: { $0.record.ended < $1.record.ended }).prefix(surplus) {
+            job.queue.async { [self] in
+                guard !isStopping, with({ $0.jobs[job.id] === job }) else { return }
+                job.afterRecording { forget(job) }
+                service.log.write(.jobDeleted, [.job: job.id, .reason: "its owner has more than jobs.max_ended_per_owner"])
+            }
         }
     }
 

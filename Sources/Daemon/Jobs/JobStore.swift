@@ -119,6 +119,7 @@ final class JobStore: Sendable {
         }
         with { $0.jobs[id] = job }
         note(job)
+        sweepSurplus(of: owner)
         if job.phase == .queued { startNext() }
         return job
     }
