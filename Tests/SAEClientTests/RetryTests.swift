@@ -174,6 +174,33 @@ import Wire
         #expect(server.requests.count == 1)
     }
 
+    @Test(arguments: [StatusCode.unavailable, .aborted])
+    func `a stream that ends before its first answer is begun anew`(_ code: StatusCode) async throws {
+        let server = try place.server(
+            hear: { $0.number == 0 ? [$0.end(code, isRefused: false)] : [$0.part(Self.row, [1, 2, 3, 4]), $0.finish()] }) { _ in [] }
+        defer { server.stop() }
+        let client = try await Client(connectingTo: place.endpoint)
+        #expect(try await stream(["a"], client).map(\.generation) == [5])
+        #expect(server.requests.count == 2)
+    }
+
+    @Test func `a stream whose generation goes after an answer is an error, and none after the last one`() async throws {
+        var answer = Self.row
+        answer.count = 256
+        let server = try place.server(hear: { [answer] in
+            [$0.part(answer, [UInt8](repeating: 0, count: 1_024)), $0.end(.aborted, isRefused: false)]
+        }) { _ in [] }
+        defer { server.stop() }
+        let client = try await Client(connectingTo: place.endpoint)
+        do {
+            _ = try await stream([String](repeating: "a", count: 512), client)
+            Issue.record("it succeeded")
+        } catch { #expect((error as? ClientError)?.code == .aborted) }
+        #expect(server.requests.count == 1)
+        #expect(try await stream([String](repeating: "a", count: 256), client).map(\.count) == [256])
+        #expect(server.requests.count == 2)
+    }
+
     @Test func `streaming calls beyond those of a server wait for their turn, and hold up no other call`() async throws {
         let server = try place.server(limits: ["limits.max_streaming_per_connection": 2]) { request in
             request.frame.header.method == Method.info.rawValue ? [request.answer()] : []
