@@ -20,9 +20,10 @@ from certificates import Certificates
 
 CHECKS = {check.__name__: check for check in [
     many.idle, many.slow_readers, many.half_open, many.flood, many.too_many, many.descriptors, hostile.random_bytes,
-    hostile.frame_fuzz, hostile.abuse, life.kill, life.sigterm, life.memory, life.peak, life.clock, overload.overload]}
-# With TLS a connection over the limit is closed without a word, and descriptors and clocks are the same.
-ENCRYPTED = {name: check for name, check in CHECKS.items() if name not in ("too_many", "descriptors", "clock")}
+    hostile.frame_fuzz, hostile.abuse, life.kill, life.sigterm, life.memory, life.peak, life.clock, overload.overload,
+    overload.overload_http]}
+# With TLS a connection over the limit is closed without a word, and descriptors, clocks and JSON are the same.
+ENCRYPTED = {name: check for name, check in CHECKS.items() if name not in ("too_many", "descriptors", "clock", "overload_http")}
 ENCRYPTED["cost"] = encrypted.cost
 
 

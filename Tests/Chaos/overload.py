@@ -1,7 +1,11 @@
 """Twice the load that the daemon can take."""
 
+import asyncio
+import json
+import re
 import threading
 import time
+import urllib.request
 
 from rig import Beside, Daemon, bench, conversations, frame_of, greeted, quantile, script
 
@@ -87,3 +91,47 @@ class _Prober:
                 self.seen["incorrect"] += not (
                     script.STATUS[header[7]] == "RESOURCE_EXHAUSTED" and header[2] & 4 and status.get("limit")
                     and 10 <= status.get("retry_after_ms", 0) <= 1_000)
+
+
+def overload_http(run):
+    """More clients at once than a wait of `queue.max_wait_ms` has room for, whose answers as JSON take longer than their vectors."""
+    with Daemon("--workers", "1") as target:
+        seen = asyncio.run(_ask_all(target.http, 400, run.seconds))
+        page = urllib.request.urlopen(target.http + "/metrics", timeout=20).read().decode()
+        waited, count = (
+            float(re.search(rf"(?m)^sae_queue_duration_seconds_{name} (\S+)$", page)[1]) for name in ["sum", "count"])
+        total = sum(len(times) for times in seen.values())
+        run.note("answered; refused", f"{len(seen.get(200, [])):,}; {len(seen.get(429, [])):,}")
+        run.check("refused", len(seen.get(429, [])) / total * 100, at_least=10.0, unit="%")
+        run.check("neither answered nor refused with a time in 10 to 1,000 ms", total - len(seen.get(200, [])) - len(seen.get(429, [])),
+                  equal=0)
+        run.check("mean wait in the queue by the daemon's own count, its limit being 250 ms", waited / count * 1e3, at_most=400.0,
+                  unit="ms")
+
+
+async def _ask_all(http, connections, seconds):
+    """How long answers took, by status; 0: a refusal that does not say when to come again."""
+    host, port = http.removeprefix("http://").split(":")
+    texts = [f"A man plays the guitar number {n}." for n in range(64)]
+    body = json.dumps({"input": texts, "encoding_format": "float"}).encode()
+    request = ("POST /v1/embeddings HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/json\r\nx-sae-timeout-ms: 10000\r\n"
+               f"content-length: {len(body)}\r\n\r\n").encode() + body
+    end, seen = time.monotonic() + seconds, {}
+
+    async def ask():
+        reader, writer = await asyncio.open_connection(host, port, limit=1 << 20)
+        while time.monotonic() < end:
+            begin = time.monotonic()
+            writer.write(request)
+            head = (await reader.readuntil(b"\r\n\r\n")).decode().lower()
+            await reader.readexactly(int(re.search(r"\ncontent-length: (\d+)", head)[1]))
+            status, pause = int(head.split()[1]), 0
+            if status == 429:
+                again = re.search(r"\nretry-after-ms: (\d+)", head)
+                pause = int(again[1]) if again else 0
+                status = 429 if 10 <= pause <= 1_000 else 0
+            seen.setdefault(status, []).append(time.monotonic() - begin)
+            await asyncio.sleep(pause / 1e3)
+        writer.close()
+    await asyncio.gather(*(ask() for _ in range(connections)))
+    return seen
