@@ -71,12 +71,20 @@ package struct TextLines: Sendable {
     /// Where line i ends in `bytes`; it begins where line i − 1 ends.
     package private(set) var ends: [Int] = []
 
+    /// Whether the file has more lines than were to be read.
+    package private(set) var hasMore = false
+
     package init() {}
 
     /// Reads all lines of `path`, plain or gzip, or the first `maximumCount`.
     package init(contentsOf path: String, maximumCount: Int = .max) throws(FileError) {
         var reader = try LineReader(path)
-        while ends.count < maximumCount, try reader.appendNext(to: &bytes) { ends.append(bytes.count) }
+        while ends.count < maximumCount {
+            guard try reader.appendNext(to: &bytes) else { return }
+            ends.append(bytes.count)
+        }
+        var next: [UInt8] = []
+        hasMore = try reader.appendNext(to: &next)
     }
 
     package var count: Int { ends.count }

@@ -78,6 +78,9 @@ package struct ModelFit {
                 try TextLines(contentsOf: pair.texts, maximumCount: array.rowCount)
             }
             try check(pair, texts, array)
+            if texts.hasMore {
+                observe(.stage("\(pair.texts) has more lines than \(pair.vectors) has rows: those after the first \(texts.count) are not used"))
+            }
             lines.append(texts)
             arrays.append(array)
         }

@@ -121,7 +121,9 @@ private func npy(_ dictionary: String, _ values: [UInt8]) -> [UInt8] {
             let lines = try TextLines(contentsOf: path)
             #expect((0..<lines.count).map { Array(lines[$0]) } == [Array("ab".utf8), [], Array("c".utf8)])
         }
-        #expect(try TextLines(contentsOf: plain, maximumCount: 2).count == 2)
+        let two = try TextLines(contentsOf: plain, maximumCount: 2)
+        #expect(two.count == 2 && two.hasMore)
+        #expect(try !TextLines(contentsOf: plain, maximumCount: 3).hasMore)
         #expect(try TextLines(contentsOf: folder.write("empty.txt", [])).count == 0)
         #expect(try TextLines(contentsOf: folder.write("end.txt", Array("a\n".utf8))).count == 1)
     }
