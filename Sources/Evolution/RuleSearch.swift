@@ -174,23 +174,24 @@ package struct RuleSearch {
         }
     }
 
-    /// Vectors for the best rule set, if they serve it better, and sums with its rules in force.
+    /// Sums with the best rule set in force, and vectors for it, if by the engine they serve it better. What the products say of new
+    /// vectors is not enough: the rules of a text change its gates, and vectors that promise a little more each time drift away.
     private func refit(_ run: inout Run) throws {
         let champion = run.champion
-        let refit = Refit(fitting: run.state.fitting, material: material.texts, bases: run.bases, options: options)
-        var next = run.state
-        next.pool = refit.refitted(run.state.pool, with: champion.genome)
-        next.selecting.project(next.pool, bases: run.bases, material: material.texts, threadCount: options.threadCount)
-        var other = champion
-        other.score(in: next.selecting, next.pool)
-        let isBetter = next.costs.fitness(other) > run.state.costs.fitness(champion)
-        if isBetter { run.state.pool = next.pool }
         let isFirst = run.anchor == nil
-        let expected = (isBetter ? other : champion).cosine()
         try moveBases(to: champion.genome, &run)
-        if isFirst, champion.editCount > 0 {
-            let found = run.state.individual(champion.genome, foldCount: 1).cosine()
-            run.state.costs.slip = max(0, expected - found) / champion.editsPerText
+        let before = run.state.individual(champion.genome, foldCount: 1)
+        if isFirst, before.editCount > 0 {
+            run.state.costs.slip = max(0, champion.cosine() - before.cosine()) / before.editsPerText
+        }
+        let old = run.state.pool
+        run.state.pool = Refit(fitting: run.state.fitting, material: material.texts, bases: run.bases, options: options)
+            .refitted(old, with: champion.genome)
+        try moveBases(to: champion.genome, &run)
+        let after = run.state.individual(champion.genome, foldCount: 1)
+        if run.state.costs.fitness(after) <= run.state.costs.fitness(before) {
+            run.state.pool = old
+            try moveBases(to: champion.genome, &run)
         }
         run.islands?.rescore(run.state)
         run.selection?.rescore(run.state)

@@ -27,8 +27,7 @@ struct RuleIndex: Sendable {
     private func allPostings() throws(RuleError) -> [RulePostings.Posting] {
         var count = 0
         for shape in rules.shapes {
-            let anchor = rules.codes[shape.start + shape.anchor]
-            count += anchor.isClass ? memberRange(of: anchor).count : 1
+            count += anchors(of: shape).count * max(1, neighbours(of: shape).count * (shape.triggerReach > 0 ? 2 : 1))
             guard count <= RuleLimits.maximumPostings else {
                 throw .tooMany(.postings, count: count, maximum: RuleLimits.maximumPostings)
             }
@@ -36,34 +35,66 @@ struct RuleIndex: Sendable {
         var entries: [RulePostings.Posting] = []
         entries.reserveCapacity(count)
         for (rule, shape) in rules.shapes.enumerated() {
-            let anchor = rules.codes[shape.start + shape.anchor]
-            if anchor.isClass {
-                for place in memberRange(of: anchor) { entries.append(posting(rule, anchor: members[place])) }
-            } else {
-                entries.append(posting(rule, anchor: anchor))
-            }
+            let neighbours = neighbours(of: shape)
+            for anchor in anchors(of: shape) { addPostings(rule, anchor: anchor, neighbours, to: &entries) }
         }
         return entries
     }
+
+    /// The records that may be a rule's anchor.
+    private func anchors(of rule: RuleTable.Shape) -> ArraySlice<UInt32> {
+        let code = rules.codes[rule.start + rule.anchor]
+        return code.isClass ? members[memberRange(of: code)] : [code]
+    }
+
+    /// A class of more members is not looked for as pairs of the anchor and each of them.
+    private static let maximumPairedMembers = 16
+
+    /// The records of which one must stand beside the anchor, or near it; none where no few certain ones must, or too far away.
+    private func neighbours(of rule: RuleTable.Shape) -> ArraySlice<UInt32> {
+        let other = neighbourPlace(of: rule)
+        let code = rules.codes[other]
+        guard rule.triggerReach <= RulePostings.maximumReach else { return [] }
+        guard code.isClass else { return [code] }
+        // Of several members in a gap the nearest counts, which a pair does not tell.
+        let range = memberRange(of: code)
+        guard range.count <= Self.maximumPairedMembers, rule.triggerReach > 0 || gap(of: rule) == 0 else { return [] }
+        return members[range]
+    }
+
+    /// Of the element beside the anchor: the next one, or before a last anchor the one before.
+    private func neighbourPlace(of rule: RuleTable.Shape) -> Int {
+        rule.start + (rule.anchor + 1 < rule.count ? rule.anchor + 1 : rule.anchor - 1)
+    }
+
+    /// The most items that may lie between the anchor and the element beside it.
+    private func gap(of rule: RuleTable.Shape) -> UInt8 { rules.gaps[max(neighbourPlace(of: rule), rule.start + rule.anchor)] }
 
     private func memberRange(of code: UInt32) -> Range<Int> {
         let index = Int(code.classIndex)
         return memberStarts[index]..<memberStarts[index + 1]
     }
 
-    private func posting(_ id: Int, anchor: UInt32) -> RulePostings.Posting {
+    private func addPostings(
+        _ id: Int, anchor: UInt32, _ neighbours: ArraySlice<UInt32>, to entries: inout [RulePostings.Posting]
+    ) {
         let rule = rules.shapes[id]
-        let place = rule.start + rule.anchor
+        let isTrigger = rule.triggerReach > 0
         let isFirst = rule.anchor + 1 < rule.count
-        let neighbour = rules.codes[isFirst ? place + 1 : place - 1]
-        // A class beside the anchor stands for anything, and what a trigger looks for may be farther away.
-        guard rule.triggerReach == 0, !neighbour.isClass else {
-            return RulePostings.Posting(
-                rule: UInt32(id), left: anchor, right: RulePostings.nothing, isBackward: false, farthest: 0)
+        if neighbours.isEmpty {
+            entries.append(
+                RulePostings.Posting(rule: UInt32(id), left: anchor, right: RulePostings.nothing, isBackward: false, farthest: 0))
         }
-        return RulePostings.Posting(
-            rule: UInt32(id), left: isFirst ? anchor : neighbour, right: isFirst ? neighbour : anchor,
-            isBackward: !isFirst, isWhole: rule.count == 2, farthest: 1 + rules.gaps[isFirst ? place + 1 : place])
+        for neighbour in neighbours {
+            // What a trigger looks for may stand on both sides.
+            for isBackward in isTrigger ? [false, true] : [!isFirst] {
+                entries.append(
+                    RulePostings.Posting(
+                        rule: UInt32(id), left: isBackward ? neighbour : anchor, right: isBackward ? anchor : neighbour,
+                        isBackward: isBackward, isWhole: rule.count == 2 && !isTrigger, isTrigger: isTrigger,
+                        farthest: isTrigger ? UInt8(rule.triggerReach) : 1 + gap(of: rule)))
+            }
+        }
     }
 
     /// Calls `body` with the first and last item of the rule's matches that have this anchor: one at most, but for a
@@ -90,9 +121,18 @@ struct RuleIndex: Sendable {
         guard rule.triggerReach > 0 else {
             return end(of: rule.start, last: rule.start + rule.count - 1, at: start, in: records)
         }
+        return trigger(of: rule, at: start, in: records) == nil ? nil : start
+    }
+
+    /// The first item that a rule with a trigger needs near item `start`, or nil when it does not match there.
+    func trigger(of rule: Int, at start: Int, in records: UnsafeBufferPointer<UInt32>) -> Int? {
+        trigger(of: rules.shapes[rule], at: start, in: records)
+    }
+
+    private func trigger(of rule: RuleTable.Shape, at start: Int, in records: UnsafeBufferPointer<UInt32>) -> Int? {
         guard fits(rule.start, records[start]) else { return nil }
         let near = max(0, start - rule.triggerReach)..<min(records.count, start + rule.triggerReach + 1)
-        return near.contains { $0 != start && fits(rule.start + 1, records[$0]) } ? start : nil
+        return near.first { $0 != start && fits(rule.start + 1, records[$0]) }
     }
 
     /// Matches elements `element ... last` from item `item` on, smallest gaps first.

@@ -16,6 +16,8 @@ struct RulePostings: Sendable {
         var isBackward: Bool
         /// The pattern is these two.
         var isWhole = false
+        /// The anchor alone is the match; the other record is what must be near it, on either side.
+        var isTrigger = false
         /// The most items from one to the other.
         var farthest: UInt8
     }
@@ -23,7 +25,9 @@ struct RulePostings: Sendable {
     /// No record.
     static let nothing = UInt32.max
 
-    /// The farthest that two records of a pair may be apart: 4 at most, 0 without pairs.
+    /// The farthest that two records of a pair may be apart.
+    static let maximumReach = 4
+    /// The farthest that those of any pair here may be: 0 without pairs.
     let reach: Int
     /// Whether there are rules that need no neighbour.
     let hasLoneAnchors: Bool

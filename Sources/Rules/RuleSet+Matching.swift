@@ -34,6 +34,15 @@ extension RuleSet {
                 index.postings.forEachRule(of: left, right) { posting in
                     let anchor = posting.isBackward ? item + distance : item
                     guard distance <= Int(posting.farthest), anchors.contains(anchor) else { return }
+                    guard !posting.isTrigger else {
+                        guard fuel > 0, matches.count < maximumCount else { return }
+                        fuel -= 1
+                        // Of several that are near, the first stands for all.
+                        let other = posting.isBackward ? item : item + distance
+                        guard index.trigger(of: Int(posting.rule), at: anchor, in: body) == other else { return }
+                        let place = stream.placements[anchor]
+                        return matches.append(RuleMatch(rule: posting.rule, first: place.first, last: place.last))
+                    }
                     // Of a neighbour that is there twice only the nearer one counts.
                     let neighbour = posting.isBackward && !posting.isWhole ? left : right
                     guard !(item + 1..<item + distance).contains(where: { body[$0] == neighbour }) else { return }
