@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Fits the shipped model, or a smaller or larger one, from texts and a teacher's vectors: trains the vocabulary, captures
-# the vectors that are missing, fits a model without discrete rules, mines rules from what it misses, fits with them, writes
+# the vectors that are missing, fits a model without discrete rules, searches for rules in what it misses, fits with them, writes
 # the model and evaluates it. Finished parts are kept and used again; a fit that was stopped goes on after its last epoch.
 # The kept parts are known by their names: delete them from the cache to make them anew.
 #
@@ -8,7 +8,7 @@
 #   --size SIZE     small: 8,000 pieces, 256 context rules, no discrete rules, at most 4 MB; default: 32,000 pieces, 1,024
 #                   context rules, discrete rules, 16 MB; large: 64,000 pieces, 2,048 context rules, wider records, 35 MB.
 #                   docs/quality.md has the small one's figures. The large one was not fitted yet: its size is computed
-#   --quick         a quarter of the texts (0.95 of 3.88 million), for a model in an hour, not a night: less good
+#   --quick         a quarter of the texts (0.95 of 4.28 million), for a model in an hour, not a night: less good
 #   --output FILE   where the model goes (default: deploy/models/SIZE.sae)
 #   after --        given to sae fit as they are, such as --rules 0
 #   SAE_DATA        the folder with teacher/ and eval-dev/ (default: ../shared/data)
@@ -138,9 +138,11 @@ if [ "$size" != small ] && [ ! -s "$phrases" ]; then
     say "fitting without discrete rules"
     plain=$cache/without-phrases$suffix.sae
     [ -s "$plain" ] || fit without-phrases "${pairs[@]}" --epochs 3 --output "$plain" "${options[@]}"
-    say "mining discrete rules"
-    "$sae" rules mine "$teacher/texts.txt.gz" "$teacher/vectors.npy" "${written[@]}" "${without[@]}" --basis "$teacher/basis.npy" \
-        --model "$plain" --significance 1.5 --maximum-rules 20000 --output "$phrases"
+    say "searching for discrete rules"
+    library=$cache/rules$suffix
+    "$sae" evolve "$teacher/texts.txt.gz" "$teacher/vectors.npy" "${written[@]}" "${without[@]}" --basis "$teacher/basis.npy" \
+        --model "$plain" --library "$library" --rounds 100000 --cpu-minutes 12 --time-price 0.0006 --promote
+    "$sae" rules export promoted --library "$library" --model "$plain" --only-rules --output "$phrases"
 fi
 say "fitting"
 [ "$size" = small ] || options=(--phrases "$phrases" "${options[@]}")
