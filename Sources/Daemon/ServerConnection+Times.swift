@@ -7,6 +7,7 @@ extension ServerConnection {
 
     /// Looks at everything that has a time.
     func tick(_ now: UInt64) {
+        if now < nextLook, isAtRest, !service.admission.isFull { return }
         socket.tick(now)
         guard closeReason == nil else { return checkStall(now) }
         let limits = service.serving.configuration
@@ -24,6 +25,16 @@ extension ServerConnection {
             tellJobs()
         }
         settle()
+        // Within a second whatever the limits, as a reload may change them.
+        let idle = limits.idleTimeout.nanoseconds
+        nextLook = min(
+            now + 1_000_000_000, socket.lastReceived + limits.keepAlive.nanoseconds, idle > 0 ? lastCall + idle : .max)
+    }
+
+    /// Nothing is under way, due or awaited: of what has a time, only its age, its idleness and the next PING are left.
+    private var isAtRest: Bool {
+        hasOpened && closeReason == nil && frameStarted == nil && pinged == nil && leaveBefore == nil && !inputEnded && !isHeldBack
+            && isQuiet && watches.isEmpty && jobStreams.watches.isEmpty
     }
 
     private func endExpired(_ now: UInt64) {

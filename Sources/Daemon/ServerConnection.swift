@@ -37,6 +37,8 @@ final class ServerConnection: RequestOwner, @unchecked Sendable {
     var frameStarted: UInt64?
     var pinged: UInt64?
     var lastFrame: UInt64
+    /// When the times of a connection at rest are looked at again.
+    var nextLook: UInt64 = 0
     /// When a connection that has been told to go is closed, whatever is under way.
     var leaveBefore: UInt64?
     private var frameCount: UInt64 = 0

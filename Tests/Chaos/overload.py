@@ -18,13 +18,14 @@ def overload(run):
         closed = bench(target.endpoint, run.texts, "--connections", 16, "--batch", 64, "--seconds", 3)[0]
         sustained = closed["texts_per_second"] / 64
         run.note("sustainable, closed loop", sustained, "requests of 64 texts a second")
-        base, memory, stop = target.resident, [], threading.Event()
+        base, memory, buffered, stop = target.resident, [], [], threading.Event()
         prober = _Prober(target)
         beside = Beside(target, run.expected, pause=0.02)
 
         def watching():
             while not stop.wait(0.25):
                 memory.append(target.resident)
+                buffered.append(target.metric("sae_buffer_bytes"))
         watcher = threading.Thread(target=watching)
         watcher.start()
         seen = bench(target.endpoint, run.texts, "--connections", 16, "--batch", 64, "--seconds", run.seconds, "--timeout", TIMEOUT,
@@ -52,6 +53,9 @@ def overload(run):
         run.check("resident memory more than before, the buffers' limit being 128 MiB", (max(memory) - base) / 2**20,
                   at_most=160.0, unit="MiB")
         settled = memory[len(memory) // 3:]
+        most = memory.index(max(memory))
+        run.note("resident; buffered, where most is resident; in the mean",
+                 f"{memory[most] / 2**20:.0f}; {buffered[most] / 2**20:.0f}; {sum(buffered) / len(buffered) / 2**20:.1f} MiB")
         spread = (max(settled) / min(settled) - 1) * 100
         if run.seconds >= 120:
             run.check("resident memory, highest over lowest after the first third", spread, at_most=10.0, unit="%")

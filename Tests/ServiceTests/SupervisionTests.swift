@@ -22,7 +22,11 @@ import Wire
         let notifications: Int32
 
         var socket: String { "unix:\(folder.path("s"))" }
-        var errors: String { (try? String(contentsOfFile: folder.path("err"), encoding: .utf8)) ?? "" }
+        /// By a handle: Foundation's reading of whole files leaks a page for each that is empty.
+        var errors: String {
+            let bytes = try? FileHandle(forReadingAtPath: folder.path("err"))?.readToEnd()
+            return String(decoding: bytes ?? Data(), as: UTF8.self)
+        }
 
         static let binary =
             Bundle.main.executableURL?.resolvingSymlinksInPath().deletingLastPathComponent()
