@@ -148,6 +148,10 @@ extension Client {
         _ specification: JobSpecification, inputBytes: UInt64, sha256: [UInt8], _ read: (UInt64) throws -> [UInt8],
         progress: (UInt64) -> Void = { _ in }
     ) async throws -> Job {
+        let limit = "jobs.max_input_bytes"
+        if let most = serverLimits[limit], inputBytes > most {
+            throw ClientError(.resourceExhausted, "the input of a job is over the limit", limit: limit, limitValue: most)
+        }
         let made = try await createJob(specification)
         // The key's job of an earlier call: asked to start once more, the daemon tells whether its input is this one.
         guard made.state == .uploading else { return try await startJob(made.id, inputBytes: inputBytes, sha256: sha256) }

@@ -110,6 +110,8 @@ public final class Client: Sendable {
         _ left: [String], _ right: [String] = [], dimensions: Int = 0, timeout: Duration = .seconds(10)
     ) async throws(ClientError) -> SimilarityMatrix {
         let texts = left + right
+        // 0 to the left are, on the wire, all with all.
+        guard !left.isEmpty || right.isEmpty else { throw ClientError(.invalidArgument, "no left text is given") }
         let (lengths, attachment) = Self.joined(texts)
         let request = Sae_V1_SimilarityRequest.with {
             $0.lengths = lengths

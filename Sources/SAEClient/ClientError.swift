@@ -45,6 +45,8 @@ public struct ClientError: Error, Sendable, Equatable, CustomStringConvertible {
     public var followsLoss = false
     /// The server could not be reached for as long as `ClientOptions.reconnectTimeout` says.
     var isOutage = false
+    /// This side does not trust the server.
+    var isOfCertificate = false
 
     init(
         _ code: Code, _ message: String, limit: String = "", limitValue: UInt64 = 0, retryAfter: Duration? = nil,
@@ -83,6 +85,7 @@ public struct ClientError: Error, Sendable, Equatable, CustomStringConvertible {
             case .unusable, .mismatch, .internal: .internal
             }
         self.init(code, error.summary)
+        if case .untrusted = error { isOfCertificate = true }
     }
 
     public var description: String {
@@ -98,8 +101,9 @@ extension ClientError: UserFacingError {
     package var remedy: String? {
         switch code {
         case .unavailable: "check the address, and that the daemon runs there and accepts connections"
-        case .resourceExhausted: "try again later"
+        case .resourceExhausted: retryAfter == nil ? nil : "try again later"
         case .deadlineExceeded: "allow more time"
+        case .unauthenticated where isOfCertificate: "give the file of its authority with --tls-ca, and the host by the name in its certificate"
         case .unauthenticated: "show a token of the daemon's tokens file"
         default: nil
         }

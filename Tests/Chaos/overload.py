@@ -18,14 +18,17 @@ def overload(run):
         closed = bench(target.endpoint, run.texts, "--connections", 16, "--batch", 64, "--seconds", 3)[0]
         sustained = closed["texts_per_second"] / 64
         run.note("sustainable, closed loop", sustained, "requests of 64 texts a second")
-        base, memory, buffered, stop = target.resident, [], [], threading.Event()
+        base, memory, buffered, pauses, stop = target.resident, [], [], [], threading.Event()
         prober = _Prober(target)
         beside = Beside(target, run.expected, pause=0.02)
 
         def watching():
+            asleep = time.monotonic()
             while not stop.wait(0.25):
+                pauses.append(time.monotonic() - asleep - 0.25)
                 memory.append(target.resident)
                 buffered.append(target.metric("sae_buffer_bytes"))
+                asleep = time.monotonic()
         watcher = threading.Thread(target=watching)
         watcher.start()
         seen = bench(target.endpoint, run.texts, "--connections", 16, "--batch", 64, "--seconds", run.seconds, "--timeout", TIMEOUT,
@@ -33,6 +36,7 @@ def overload(run):
         stop.set()
         watcher.join()
         light, probed = beside.stop(), prober.stop()
+        run.note("longest time that the machine let this test sleep too long", max(pauses) * 1e3, "ms")
         total = seen["requests"] + seen["refused"] + seen["late"] + seen["failed"]
         run.note("answered; refused; late; failed; unsent",
                  "; ".join(f"{seen[name]:,}" for name in ["requests", "refused", "late", "failed", "unsent"]))

@@ -68,6 +68,18 @@ import Testing
         #expect(String(decoding: try bytes("resumed"), as: UTF8.self).contains("going on behind row 8192"))
     }
 
+    @Test func `two runs do not write one output`() throws {
+        let script = """
+            flock $F/v.npy.lock sh -c "$SAE corpus embed $F/texts --model $M --output $F/v.npy 2>$F/refused; [ \\$? = 65 ]" || exit 1
+            [ ! -e $F/v.npy ] && [ ! -e $F/v.npy.run ] && [ ! -e $F/v.npy.journal ] || exit 2
+            $SAE corpus embed $F/texts --model $M --output $F/v.npy || exit 3
+            [ -s $F/v.npy ] && [ ! -e $F/v.npy.lock ] || exit 4
+            """
+        let run = try Command(shell: script, environment: ["F": folder.root, "M": model])
+        #expect(run.status == 0, "\(run.errors)")
+        #expect(String(decoding: try bytes("refused"), as: UTF8.self).contains("another sae corpus embed writes \(folder.root)/v.npy"))
+    }
+
     @Test func `a daemon that is killed in the midst of a corpus is gone on with, and the file is the same`() throws {
         // Texts of any bytes, without a piece, and too long; a daemon with little room.
         let script = """

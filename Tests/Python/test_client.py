@@ -299,6 +299,15 @@ class Streams(unittest.TestCase):
     def tearDownClass(cls):
         cls.daemon.stop()
 
+    def test_what_cannot_be_meant_is_said_by_name(self):
+        with Client(self.daemon.unix) as client:
+            with self.assertRaises(SAEError) as caught:
+                client.similarity([], ["a dog"])
+            self.assertEqual((caught.exception.code, caught.exception.message), (Status.INVALID_ARGUMENT, "no left text is given"))
+            for call in (client.embed, lambda texts: list(client.embed_stream(texts)), client.tokenize, client.similarity):
+                with self.assertRaisesRegex(TypeError, "a text must be str or bytes, not NoneType"):
+                    call(["a dog", None])
+
     def test_a_stream_of_any_length_comes_back_in_order(self):
         for count in (0, 1, 256, 257, 3_000):
             texts = [f"sentence {n} of many" for n in range(count)]

@@ -158,6 +158,12 @@ class Files(unittest.TestCase):
             with self.assertRaises(SAEError) as caught:
                 client.put_job_input(first.id, bytes(1_001), 0)
             self.assertEqual((caught.exception.code, caught.exception.limit), (Status.RESOURCE_EXHAUSTED, "jobs.max_input_bytes"))
+            client.cancel_job(first.id)
+            before = {job.id for job in client.jobs()}
+            with self.assertRaises(SAEError) as caught:
+                client.submit_job(bytes(1_001))
+            self.assertEqual((caught.exception.code, caught.exception.limit), (Status.RESOURCE_EXHAUSTED, "jobs.max_input_bytes"))
+            self.assertEqual({job.id for job in client.jobs()}, before)
         shutil.rmtree(folder)
 
 

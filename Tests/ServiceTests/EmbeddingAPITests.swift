@@ -153,7 +153,7 @@ struct EmbeddingAPITests {
         (#"{"input":["x",{}]}"#, 400, "input", nil), (#"{"input":["x",""]}"#, 400, "input", nil),
         (#"{"input":"x","encoding_format":"hex"}"#, 400, "encoding_format", nil),
         (#"{"input":"x","dimensions":0}"#, 400, "dimensions", nil), (#"{"input":"x","dimensions":1.5}"#, 400, "dimensions", nil),
-        (#"{"input":"x","dimensions":"8"}"#, 400, "dimensions", nil), (#"{"input":"x","dimensions":257}"#, 400, nil, nil),
+        (#"{"input":"x","dimensions":"8"}"#, 400, "dimensions", nil), (#"{"input":"x","dimensions":257}"#, 400, "dimensions", nil),
         (#"{"input":["a","b","c","d"]}"#, 400, nil, "limits.max_texts_per_request"),
         (#"{"input":"x""#, 400, nil, nil), (#"["x"]"#, 400, nil, nil), (#"{"input":"x"} {}"#, 400, nil, nil),
         (#"{"input":"\ud800"}"#, 400, nil, nil), (#"{"input":"x","input":"y"}"#, 400, nil, nil),

@@ -120,7 +120,7 @@ struct OperationTests {
     }
 
     @Test(arguments: [
-        ("HTTP/1.1\r\nhost: localhost", "200"), ("HTTP/1.1\r\nHost: 127.0.0.1:7734", "200"), ("HTTP/1.1\r\nhost: [::1]:1", "200"),
+        ("HTTP/1.1\r\nhost: localhost", "200"), ("HTTP/1.1\r\nHost: 127.0.0.1:7734", "200"), ("HTTP/1.1\r\nhost: LocalHost", "200"), ("HTTP/1.1\r\nhost: [::1]:1", "200"),
         ("HTTP/1.1\r\nhost: [::1]", "200"), ("HTTP/1.0", "200"), ("HTTP/1.0\r\nhost: evil", "403"),
         ("HTTP/1.1\r\nhost: evil", "403"), ("HTTP/1.1\r\nhost: localhost.evil:80", "403"), ("HTTP/1.1\r\nhost: ", "403"),
         ("HTTP/1.1\r\nhost: 10.0.0.1", "403"), ("HTTP/1.1", "400"), ("HTTP/1.1\r\nhost: localhost\r\nhost: localhost", "400"),
@@ -131,6 +131,17 @@ struct OperationTests {
             let answer = try await exchange("GET \(path) \(head)\r\nconnection: close\r\n\r\n", with: fixture)
             #expect(answer.hasPrefix("HTTP/1.") && answer.dropFirst(8).hasPrefix(" \(status) "), "\(answer.prefix(200))")
         }
+    }
+
+    @Test(arguments: [
+        ("http://localhost/livez", "evil", "200"), ("HTTP://127.0.0.1:7734/livez?x", "evil", "200"), ("http://localhost", "evil", "404"),
+        ("http://evil/livez", "localhost", "403"), ("http://evil@localhost/livez", "localhost", "403"),
+        ("http:///livez", "localhost", "403"), ("ftp://localhost/livez", "localhost", "404"),
+    ])
+    func `a target in absolute form is its own host`(target: String, host: String, status: String) async throws {
+        let answer = try await exchange(
+            "GET \(target) HTTP/1.1\r\nhost: \(host)\r\nconnection: close\r\n\r\n", with: try ServiceFixture())
+        #expect(answer.hasPrefix("HTTP/1.1 \(status) "), "\(answer.prefix(200))")
     }
 
     @Test func `the page of metrics says what runs, what serves and what scores`() throws {

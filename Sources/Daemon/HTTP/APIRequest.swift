@@ -44,6 +44,7 @@ struct APIRequest {
         }
         texts = fields.texts
         let width = fields.dimensions ?? dimensions
+        guard width <= dimensions else { throw HTTPFailure(parameter: "dimensions", "dimensions must be from 1 to \(dimensions)") }
         method = route.method
         var writer = FieldWriter()
         writer.packed(1, fields.lengths)
@@ -167,6 +168,7 @@ private struct APIFields {
         hasTexts = true
         var source: (texts: [UInt8], lengths: [UInt32]) = ([], [])
         var others = source
+        var hasSentences = false
         try reader.enterObject()
         while failure == nil, let key = try reader.nextMember() {
             (texts, lengths) = ([], [])
@@ -179,10 +181,12 @@ private struct APIFields {
                 guard try has(.array, key, &reader, "an array of strings") else { return }
                 try readTexts(key, &reader, isOpenAI: false)
                 others = (texts, lengths)
+                hasSentences = true
             default: try reader.skip()
             }
         }
         if source.lengths.isEmpty { refuse("inputs", "source_sentence is missing") }
+        if !hasSentences { refuse("inputs", "sentences is missing") }
         texts = source.texts + others.texts
         lengths = others.lengths.isEmpty ? [] : source.lengths + others.lengths
     }

@@ -14,13 +14,14 @@ extension HTTPConnection {
     func begin(_ head: HTTPRequestHead) {
         self.head = head
         closesAfterwards = !head.isKeepAlive
-        let parts = head.uri.split(separator: "?", maxSplits: 1, omittingEmptySubsequences: false)
-        let path = parts.first.map(String.init) ?? head.uri
+        let (authority, target) = Self.parts(of: head.uri)
+        let parts = target.split(separator: "?", maxSplits: 1, omittingEmptySubsequences: false)
+        let path = parts.first.map(String.init) ?? ""
         let found = HTTPRoute(rawValue: path).flatMap { $0.isAPI && !service.configuration.httpAPI ? nil : $0 }
         family = found?.family ?? HTTPRoute.Family(ofPath: path)
         let now = monotonicNanoseconds()
         do throws(HTTPFailure) {
-            try checkHost()
+            try checkHost(authority)
             try checkAccess(found)
             guard let route = found else { throw HTTPFailure(Failure(.notFound, "no such path")) }
             guard route.takes(head.method) else {
@@ -48,6 +49,15 @@ extension HTTPConnection {
         }
     }
 
+    /// A target in absolute form, `http://HOST/PATH`, as for a proxy, is the HOST that counts and the path [RFC 9112, 3.2.2].
+    private static func parts(of uri: String) -> (authority: String?, target: Substring) {
+        let scheme = uri.prefix(8).lowercased()
+        guard let length = ["http://", "https://"].first(where: scheme.hasPrefix)?.count else { return (nil, uri[...]) }
+        let rest = uri.dropFirst(length)
+        let end = rest.firstIndex { "/?#".contains($0) } ?? rest.endIndex
+        return (String(rest[..<end]), rest[end...].hasPrefix("/") ? rest[end...] : "/" + rest[end...])
+    }
+
     /// Each request shows its token anew, so that a reload's tokens hold from the next one on. Probes need none.
     private func checkAccess(_ route: HTTPRoute?) throws(HTTPFailure) {
         if let route, !route.needsAccess { return }
@@ -68,13 +78,13 @@ extension HTTPConnection {
 
     /// Without tokens only this machine's own names are served, so that no page in a browser reaches the daemon by a name of
     /// its own that leads here (DNS rebinding); HTTP/1.1 needs the field, once.
-    private func checkHost() throws(HTTPFailure) {
+    private func checkHost(_ authority: String?) throws(HTTPFailure) {
         let hosts = head.headers["host"]
         guard hosts.count == 1 || (hosts.isEmpty && head.version == .http1_0) else {
             closesAfterwards = true
             throw HTTPFailure(.badRequest, "one Host is needed")
         }
-        guard let host = hosts.first, service.serving.access.tokens == nil else { return }
+        guard let host = (authority ?? hosts.first)?.lowercased(), service.serving.access.tokens == nil else { return }
         // Any port will do: the name alone is what a browser cannot forge.
         let endpoint = (try? Endpoint.tcp(parsing: host)) ?? (try? Endpoint.tcp(parsing: "\(host):80"))
         guard endpoint?.isLoopback == true else {

@@ -201,7 +201,12 @@ extension HTTPConnection {
     /// Answers before the request is whole: then nothing more can come behind it.
     func refuse(_ failure: HTTPFailure) {
         if hasBody { closesAfterwards = true }
-        send(failure.reply(family))
+        guard failure.failure.code == .unauthenticated, let loop = context?.eventLoop else { return send(failure.reply(family)) }
+        // A wrong token, or none where one is needed: told after a time that says nothing.
+        enter(.answering)
+        loop.assumeIsolated().scheduleTask(in: .milliseconds(.random(in: 100...200))) { [weak self] in
+            if let self { send(failure.reply(family)) }
+        }
     }
 
     func send(_ reply: HTTPReply) {

@@ -130,7 +130,7 @@ struct HTTPFailure: Error {
             }
         var json = JSONWriter()
         json.object {
-            $0.value("error", parameter.map { "\($0): \(message)" } ?? message)
+            $0.value("error", parameter.map { message.hasPrefix($0) ? message : "\($0): \(message)" } ?? message)
             $0.value("error_type", type)
         }
         return json

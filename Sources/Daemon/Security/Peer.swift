@@ -27,6 +27,9 @@ struct Roles: OptionSet, Sendable {
 
     init(rawValue: UInt8) { self.rawValue = rawValue }
 
+    /// The first that brings all of these rights.
+    var name: String { Self.named.first { $0.role.isSuperset(of: self) }?.name ?? "" }
+
     /// As HELLO tells them.
     var names: [String] { Self.named.filter { isSuperset(of: $0.role) }.map(\.name) }
 }
@@ -54,7 +57,7 @@ struct Peer: Sendable {
     /// - Throws: `permissionDenied` naming the role that is lacking.
     func check(_ role: Roles, for what: String) throws(Failure) {
         guard roles.isSuperset(of: role) else {
-            throw Failure(.permissionDenied, "\(what) needs the role \(role.names.last ?? "")")
+            throw Failure(.permissionDenied, "\(what) needs the role \(role.name)")
         }
     }
 }

@@ -103,6 +103,8 @@ struct RequiredDaemon: ParsableArguments {
 enum CorpusError: UserFacingError {
     /// The files of an earlier run are of something else.
     case otherRun(output: String, difference: String)
+    /// Another process writes them.
+    case busy(output: String)
     case rowFailed(input: String, row: Int, reason: String)
     case inputChanged(String)
     case jobEnded(id: String, state: String, reason: String)
@@ -111,6 +113,7 @@ enum CorpusError: UserFacingError {
     var summary: String {
         switch self {
         case .otherRun(let output, let difference): "\(output) was begun with other \(difference)"
+        case .busy(let output): "another sae corpus embed writes \(output)"
         case .rowFailed(let input, let row, let reason): "\(input), line \(row + 1): \(reason)"
         case .inputChanged(let input): "\(input) has changed meanwhile"
         case .jobEnded(let id, let state, let reason): "job \(id) \(state)\(reason.isEmpty ? "" : ": \(reason)")"
@@ -121,6 +124,7 @@ enum CorpusError: UserFacingError {
     var remedy: String? {
         switch self {
         case .otherRun: "give the same, another --output, or --restart to begin anew"
+        case .busy: "wait until it ends, or give another --output"
         case .rowFailed: "correct it, or leave out --fail-on-error"
         case .inputChanged: "begin anew with --restart"
         case .jobEnded: nil
@@ -130,7 +134,7 @@ enum CorpusError: UserFacingError {
 
     var category: ErrorCategory {
         switch self {
-        case .otherRun, .rowFailed, .inputChanged, .jobEnded: .invalidInput
+        case .otherRun, .busy, .rowFailed, .inputChanged, .jobEnded: .invalidInput
         case .damagedDownload: .corrupt
         }
     }

@@ -57,6 +57,8 @@ struct EmbedCorpusCommand: AsyncParsableCommand {
         let file = try FileDescriptor(input, flags: O_RDONLY)
         let identity = try CorpusIdentity(of: file, plan, generation: embedder.generation)
         let paths = CorpusPaths(output: output)
+        let lock = try OutputLock(of: output)
+        defer { withExtendedLifetime(lock) {} }
         try identity.claim(output, paths, restarts: restart)
         let rows = try await embed(file, identity, plan, paths, by: embedder)
         let finish = CorpusFinish(plan, at: paths, rowCount: rows.count)

@@ -17,7 +17,7 @@ from ._jobs import JobCalls
 from ._link import Endpoint, encryption
 from ._pool import Pool
 from ._portions import MALFORMED, Part, Portion, Text, concurrency, encoded, part, portions, whole
-from ._types import Embeddings, Encoding, Info, RowError, SAEError, Similarities, TokenizedText
+from ._types import Embeddings, Encoding, Info, RowError, SAEError, Similarities, Status, TokenizedText
 from ._wire import EMBED, HEALTH_CHECK, INFO, SIMILARITY, TOKENIZE, Fields, Frame, Message, WireError, row_errors
 
 #: The daemon's own default.
@@ -183,6 +183,8 @@ class AsyncClient(JobCalls):
         timeout: float = 10.0,
     ) -> Similarities:
         """The cosines of each left text with each right one, or of all texts with all."""
+        if not left and right:  # 0 to the left are, on the wire, all with all
+            raise SAEError(Status.INVALID_ARGUMENT, "no left text is given")
         data = encoded(left) + ([] if right is None else encoded(right))
         message = (
             Fields()

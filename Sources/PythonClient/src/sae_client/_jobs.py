@@ -12,7 +12,7 @@ from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from ._conversation import Conversation, persist
+from ._conversation import OPENING_TIMEOUT, Conversation, persist
 from ._pool import Pool
 from ._types import Encoding, SAEError, Status
 from ._wire import Fields, Frame, Message, WireError
@@ -163,8 +163,12 @@ class JobCalls:
     async def submit_job(self, source: bytes | str | os.PathLike[str], spec: JobSpec = JobSpec()) -> Job:
         """Makes a job of a file, or of bytes, and starts it. Lost connections are made again; with a key the whole may be
         repeated, also by another process: the job of another file is refused (FAILED_PRECONDITION)."""
-        job = await self.create_job(spec)
         size, digest = await asyncio.to_thread(_digest, source)
+        most = (await self._pool.link(time.monotonic() + OPENING_TIMEOUT)).server.limits.get("jobs.max_input_bytes", size)
+        if size > most:
+            message = "the input of a job is over the limit"
+            raise SAEError(Status.RESOURCE_EXHAUSTED, message, limit="jobs.max_input_bytes", limit_value=most)
+        job = await self.create_job(spec)
         if job.state is not JobState.UPLOADING:
             return await self.start_job(job.id, size, digest)
 

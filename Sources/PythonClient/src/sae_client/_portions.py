@@ -20,7 +20,15 @@ def each_encoded(texts: Iterable[Text]) -> Iterator[bytes]:
     """Texts as the bytes that travel: any bytes are legal."""
     if isinstance(texts, (str, bytes)):
         raise TypeError("texts must be a list of texts, not one text")
-    return (text if isinstance(text, bytes) else text.encode("utf-8", "surrogatepass") for text in texts)
+    return map(_bytes, texts)
+
+
+def _bytes(text: Text) -> bytes:
+    if isinstance(text, bytes):
+        return text
+    if not isinstance(text, str):
+        raise TypeError(f"a text must be str or bytes, not {type(text).__name__}")
+    return text.encode("utf-8", "surrogatepass")
 
 
 def encoded(texts: Iterable[Text]) -> list[bytes]:
