@@ -112,6 +112,9 @@ package struct RuleSearch {
     /// Bases, candidates and landscapes.
     private func prepared() throws -> Run {
         let texts = material.texts
+        guard texts.fitted.count >= 3, !texts.heldOut.isEmpty else {
+            throw FittingError.nothingToFit(texts: texts.fitted.count, heldOut: texts.heldOut.count)
+        }
         observe(.stage("embedding \(material.batch.count) texts"))
         let bases = Engine(model: base).sums(material.batch, threads: options.threadCount)
         let fitted = texts.fitted.enumerated().filter { $0.offset % 3 != 0 }.map(\.element)
@@ -122,6 +125,7 @@ package struct RuleSearch {
         let pool = try CandidatePool(
             proposals, classes: classes, vocabularyCount: base.tables.vocabularyCount, shape: base.tables.shape)
         observe(.stage("\(pool.count) candidates of \(patternCount) patterns and \(classes.count) classes"))
+        guard pool.count > 0 else { throw FittingError.noPatterns(texts: fitted.count, minimumCount: options.minimumCount) }
         func landscape(_ rows: [UInt32]) -> Landscape {
             var landscape = Landscape(rows, of: texts, pool: pool, own: base.phrases, threadCount: options.threadCount)
             landscape.project(pool, bases: bases, material: texts, threadCount: options.threadCount)

@@ -25,6 +25,8 @@ package enum FittingError: UserFacingError, Equatable {
     /// What the model to go on from says and what the teacher says have nothing in common.
     case otherSpace(cosine: Double)
     case nothingToFit(texts: Int, heldOut: Int)
+    /// The search for rules has nothing to choose from.
+    case noPatterns(texts: Int, minimumCount: Int)
     case start(path: String, rows: Int, pieces: Int)
     case options(String)
     /// The loss of an epoch is not a finite number.
@@ -53,6 +55,8 @@ package enum FittingError: UserFacingError, Equatable {
             "the model to go on from agrees with the teacher by a mean cosine of \(Float(cosine)) only: their dimensions do "
                 + "not mean the same"
         case .nothingToFit(let texts, let heldOut): "\(texts) texts to fit and \(heldOut) held out are too few"
+        case .noPatterns(let texts, let count):
+            "no pattern that stands in \(count) of \(texts) texts lacks more than chance would have it"
         case .start(let path, let rows, let pieces):
             "\(path) has \(rows) rows, the vocabulary \(pieces) pieces"
         case .options(let reason): reason
@@ -78,8 +82,9 @@ package enum FittingError: UserFacingError, Equatable {
         case .otherBasis: "give that basis, or fit a new model without --from"
         case .otherSpace: "give vectors of the model's own teacher in its own basis, or fit a new model without --from"
         case .nothingToFit: "give more text, or change --held-out"
+        case .noPatterns: "give more text, or lower --minimum-count or --evidence"
         case .start: "capture the pieces of this very vocabulary"
-        case .checkpoint: "fit from the start, without --resume"
+        case .checkpoint: "begin anew, without --resume"
         }
     }
 

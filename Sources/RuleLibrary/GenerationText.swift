@@ -49,7 +49,7 @@ package enum GenerationText {
         text.split(separator: "\n").first { !$0.hasPrefix("#") }?.hasPrefix("generation ") ?? false
     }
 
-    /// - Throws: `text`, `rules`, both with the place.
+    /// - Throws: `text`, `rules`, both with the place; `altered` where the first line names another generation.
     package static func parse(_ text: String, names: PieceNames) throws(LibraryError) -> (generation: Generation, worth: Worth) {
         var reader = TextReader()
         var ruleLines: [Substring] = []
@@ -61,7 +61,16 @@ package enum GenerationText {
         do throws(RuleError) {
             rules = try RuleSyntax.parse(ruleLines.joined(separator: "\n"), names: names)
         } catch { throw .rules(error) }
-        return try reader.generation(rules)
+        let result = try reader.generation(rules)
+        if let named = namedDigest(text), named != result.generation.digest { throw .altered(named: "\(named)") }
+        return result
+    }
+
+    /// What the first line, a comment, says that the generation is.
+    private static func namedDigest(_ text: String) -> Digest? {
+        let begin = "# generation "
+        guard let line = text.split(separator: "\n", maxSplits: 1).first, line.hasPrefix(begin) else { return nil }
+        return Digest(hexadecimal: line.dropFirst(begin.count))
     }
 
     private struct TextReader {

@@ -18,6 +18,8 @@ package enum LibraryError: UserFacingError, Equatable {
     case unfit(generation: String, reason: String)
     /// A place in an exported text.
     case text(TextPosition, expected: String, found: String)
+    /// An exported text that names another generation than the one in it.
+    case altered(named: String)
     case rules(RuleError)
 
     package var summary: String {
@@ -34,6 +36,7 @@ package enum LibraryError: UserFacingError, Equatable {
             "generation \(generation) belongs to model \(model), and \(given) was given"
         case .unfit(let generation, let reason): "generation \(generation) does not fit its model: \(reason)"
         case .text(let position, let expected, let found): "\(position): expected \(expected), found \(found)"
+        case .altered(let named): "the text is to be generation \(named), and is another: something in it was changed or lost"
         case .rules(let error): error.summary
         }
     }
@@ -50,6 +53,7 @@ package enum LibraryError: UserFacingError, Equatable {
         case .otherModel: "give its model with --model, or take a generation of this one"
         case .unfit: "import it again"
         case .text: "correct the file"
+        case .altered: "export it again, or delete the line that begins with \"# generation\" if the change is meant"
         case .rules(let error): error.remedy
         }
     }
@@ -61,7 +65,7 @@ package enum LibraryError: UserFacingError, Equatable {
         case .newer, .otherModel: .incompatible
         case .unknown, .nothingPromoted, .noPrevious: .notFound
         case .ambiguous: .usage
-        case .text: .invalidInput
+        case .text, .altered: .invalidInput
         case .rules(let error): error.category
         }
     }

@@ -78,6 +78,20 @@ import Testing
         #expect(kept.contains { ($0["options"] as? String)?.contains("greedy") == true })
     }
 
+    @Test(arguments: [
+        (1, "100", "1 texts to fit and 0 held out are too few"), (2, "1000", "too few; give more text, or change --held-out"),
+        (40, "1000", "lacks more than chance would have it; give more text, or lower --minimum-count or --evidence"),
+    ], ["evolution", "greedy"])
+    func `too little to search in is told, not searched`(
+        texts: (count: Int, share: String, words: String), method: String
+    ) throws {
+        let few = try RiverTeacher(folder.path("few"), count: texts.count, seed: 34, model: model)
+        let run = try Command(
+            ["evolve", few.texts, few.vectors, "--model", model, "--library", folder.path("none"), "--rounds", "1", "--method", method,
+             "--held-out", texts.share])
+        #expect(run.status == 65 && run.errors.contains(texts.words), "\(run.status) \(run.errors)")
+    }
+
     @Test func `forward selection finds the same rules each time, which serve texts held out`() throws {
         let (first, second) = (try evolve("a", "--method", "greedy"), try evolve("b", "--method", "greedy", "--threads", "1"))
         #expect(first.status == 0 && first.output.count == 65 && first.output == second.output, "\(first.errors)")

@@ -32,6 +32,18 @@ import Testing
 
         """
 
+    @Test func `a text that is not the generation it names is refused, unless it names none`() throws {
+        let (generation, worth) = try GenerationText.parse(Self.good, names: names)
+        let text = GenerationText.print(generation, worth: worth, names: names)
+        for (written, instead) in [("00ff", "00fe"), ("seed 3", "seed 4"), ("worth 1", "worth 2")] {
+            let changed = text.replacing(written, with: instead, maxReplacements: 1)
+            #expect(changed != text)
+            #expect(throws: LibraryError.altered(named: "\(generation.digest)")) { try GenerationText.parse(changed, names: names) }
+            let unnamed = changed.split(separator: "\n", maxSplits: 1)[1]
+            #expect(try GenerationText.parse(String(unnamed), names: names).generation.digest != generation.digest)
+        }
+    }
+
     @Test func `a text says where it is wrong`() throws {
         #expect(try GenerationText.parse(Self.good, names: names).generation.records == [0, 255])
         for (bad, instead, line) in [
