@@ -12,13 +12,39 @@ from typing import Self
 
 import numpy as np
 
+from ._administration import AdministrationCalls
+from ._conversation import updates
 from ._embedding import EmbeddingFlow
 from ._jobs import JobCalls
 from ._link import Endpoint, encryption
 from ._pool import Pool
 from ._portions import MALFORMED, Part, Portion, Text, concurrency, encoded, part, portions, whole
-from ._types import Embeddings, Encoding, Info, RowError, SAEError, Similarities, Status, TokenizedText
-from ._wire import EMBED, HEALTH_CHECK, INFO, SIMILARITY, TOKENIZE, Fields, Frame, Message, WireError, row_errors
+from ._types import (
+    Embeddings,
+    Encoding,
+    Info,
+    RowError,
+    SAEError,
+    ServingStatus,
+    Similarities,
+    Status,
+    TextTrace,
+    TokenizedText,
+)
+from ._wire import (
+    EMBED,
+    HEALTH_CHECK,
+    HEALTH_WATCH,
+    INFO,
+    SIMILARITY,
+    TOKENIZE,
+    TRACE,
+    Fields,
+    Frame,
+    Message,
+    WireError,
+    row_errors,
+)
 
 #: The daemon's own default.
 DEFAULT_ENDPOINT = "tcp://127.0.0.1:7733"
@@ -34,7 +60,7 @@ def file_name(given: str | os.PathLike[str] | None, name: str) -> str | None:
     return os.fspath(given) if given is not None else os.environ.get("SAE_CLIENT_TLS_" + name) or None
 
 
-class AsyncClient(JobCalls):
+class AsyncClient(JobCalls, AdministrationCalls):
     """A pool of connections to one daemon, for one event loop.
 
     Connects with the first call, and again after a loss. Every call has a deadline (`timeout`, in seconds), over all
@@ -216,6 +242,16 @@ class AsyncClient(JobCalls):
             out.append(TokenizedText(inner.numbers(1), inner.every(2), spans, errors.get(index)))
         return out
 
+    async def trace(self, text: Text, *, timeout: float = 10.0) -> TextTrace:
+        """How one text becomes its vector: pieces, weights, rules, for a person who wants to know why.
+
+        INVALID_ARGUMENT is raised for a text without a vector, or one longer than the daemon's
+        `limits.max_trace_bytes`.
+        """
+        answer = await self._call(TRACE, Fields(), encoded([text]), time.monotonic() + timeout)
+        fields = Message(answer.message)
+        return TextTrace(fields.number(1), fields.number(2), answer.attachment)
+
     async def info(self, *, timeout: float = 10.0) -> Info:
         """What the daemon is and accepts."""
         fields = Message((await self._call(INFO, Fields(), [], time.monotonic() + timeout)).message)
@@ -240,11 +276,21 @@ class AsyncClient(JobCalls):
         answer = await self._call(HEALTH_CHECK, message, [], time.monotonic() + timeout)
         return Message(answer.message).number(1) == 1
 
+    def health_updates(self, service: str = "") -> AsyncIterator[ServingStatus]:
+        """Whether `service` serves, now and at each change; SERVICE_UNKNOWN for one that the daemon does not know. A lost
+        connection is made again."""
+        return updates(self._pool, HEALTH_WATCH, Fields().data(1, service.encode()), _serving_status)
+
     async def _call(self, method: int, message: Fields, texts: Sequence[bytes], deadline: float) -> Frame:
         try:
             return await self._pool.call(method, message.encoded(), b"".join(texts), deadline)
         except WireError:
             raise MALFORMED from None
+
+
+def _serving_status(message: bytes) -> ServingStatus:
+    number = Message(message).number(1)
+    return ServingStatus(number) if number in ServingStatus._value2member_map_ else ServingStatus.UNKNOWN
 
 
 def _raise(error: RowError) -> None:

@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
+from typing import TypeVar
 
 from ._link import Lost
 from ._pool import Pool
+from ._portions import MALFORMED
 from ._stream import Stream
 from ._types import SAEError, Status
-from ._wire import Fields, Frame
+from ._wire import Fields, Frame, WireError
+
+Update = TypeVar("Update")
 
 #: Seconds that a streaming call waits for a connection with room for it.
 OPENING_TIMEOUT = 10.0
@@ -109,19 +113,56 @@ def _failure(error: SAEError | Lost) -> SAEError:
     return error if isinstance(error, SAEError) else SAEError(Status.UNAVAILABLE, str(error))
 
 
+class Patience:
+    """Lets attempts be repeated while connections are lost, until none has held for 15 s in a minute."""
+
+    def __init__(self) -> None:
+        self._give_up, self._pause = time.monotonic() + 60, 0.05
+        self._begin = 0.0
+
+    def begin(self) -> None:
+        """An attempt begins."""
+        self._begin = time.monotonic()
+
+    async def failed(self, error: SAEError) -> None:
+        """Waits until the next attempt; raises `error` where none is to follow."""
+        if error.code not in (Status.UNAVAILABLE, Status.DEADLINE_EXCEEDED):
+            raise error
+        if time.monotonic() - self._begin > 15:
+            self._give_up, self._pause = time.monotonic() + 60, 0.05
+        if time.monotonic() >= self._give_up:
+            raise error
+        await asyncio.sleep(self._pause)
+        self._pause = min(2.0, self._pause * 2)
+
+
 async def persist(attempt: Callable[[], Awaitable[None]]) -> None:
-    """Repeats `attempt` while connections are lost, until none has held for 15 s in a minute."""
-    give_up, pause = time.monotonic() + 60, 0.05
+    """Repeats `attempt` while connections are lost, as `Patience` has it."""
+    patience = Patience()
     while True:
-        begin = time.monotonic()
+        patience.begin()
         try:
             return await attempt()
         except SAEError as error:
-            if error.code not in (Status.UNAVAILABLE, Status.DEADLINE_EXCEEDED):
-                raise
-            if time.monotonic() - begin > 15:
-                give_up, pause = time.monotonic() + 60, 0.05
-            if time.monotonic() >= give_up:
-                raise
-        await asyncio.sleep(pause)
-        pause = min(2.0, pause * 2)
+            await patience.failed(error)
+
+
+async def updates(
+    pool: Pool, method: int, message: Fields, read: Callable[[bytes], Update]
+) -> AsyncIterator[Update]:
+    """What a call of any number of answers tells, each as `read` has it, until the daemon ends the call. It is made again
+    while connections are lost, as `Patience` has it."""
+    patience = Patience()
+    while True:
+        patience.begin()
+        try:
+            async with Conversation(pool, method, message) as stream:
+                while (frame := await stream.receive()) is not None:
+                    try:
+                        update = read(frame.message)
+                    except WireError:
+                        raise MALFORMED from None
+                    yield update
+            return
+        except SAEError as error:
+            await patience.failed(error)

@@ -12,7 +12,7 @@ from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from ._conversation import OPENING_TIMEOUT, Conversation, persist
+from ._conversation import OPENING_TIMEOUT, Conversation, persist, updates
 from ._pool import Pool
 from ._types import Encoding, SAEError, Status
 from ._wire import Fields, Frame, Message, WireError
@@ -199,21 +199,10 @@ class JobCalls:
             if not token:
                 return out
 
-    async def watch_job(self, id: str) -> AsyncIterator[Job]:
+    def watch_job(self, id: str) -> AsyncIterator[Job]:
         """The job now, at each change, and about once a second while it advances; ends with the job. Lost connections are
         made again."""
-        give_up = time.monotonic() + 60
-        while True:
-            try:
-                async with Conversation(self._pool, WATCH, Fields().data(1, id.encode())) as stream:
-                    while (message := await stream.receive()) is not None:
-                        give_up = time.monotonic() + 60
-                        yield Job.decode(message.message)
-                return
-            except SAEError as error:
-                if error.code is not Status.UNAVAILABLE or time.monotonic() >= give_up:
-                    raise
-            await asyncio.sleep(0.2)
+        return updates(self._pool, WATCH, Fields().data(1, id.encode()), Job.decode)
 
     async def wait_for_job(self, id: str) -> Job:
         """The job when it is done; raises the SAEError of one that failed or was cancelled."""

@@ -9,11 +9,22 @@ from collections.abc import AsyncGenerator, AsyncIterator, Coroutine, Iterable, 
 from types import TracebackType
 from typing import Any, Self, TypeVar
 
+from ._administration import DrainReport, ReloadReport
 from ._aio import AsyncClient
 from ._embedding import EmbeddingFlow
 from ._jobs import Job, JobSpec
 from ._portions import Text
-from ._types import Embeddings, Encoding, Info, SAEError, Similarities, Status, TokenizedText
+from ._types import (
+    Embeddings,
+    Encoding,
+    Info,
+    SAEError,
+    ServingStatus,
+    Similarities,
+    Status,
+    TextTrace,
+    TokenizedText,
+)
 
 Result = TypeVar("Result")
 
@@ -147,6 +158,10 @@ class Client:
         """See `AsyncClient.tokenize`."""
         return self._run(self._client.tokenize(texts, timeout=timeout))
 
+    def trace(self, text: Text, *, timeout: float = 10.0) -> TextTrace:
+        """See `AsyncClient.trace`."""
+        return self._run(self._client.trace(text, timeout=timeout))
+
     def info(self, *, timeout: float = 10.0) -> Info:
         """See `AsyncClient.info`."""
         return self._run(self._client.info(timeout=timeout))
@@ -154,6 +169,10 @@ class Client:
     def health(self, service: str = "", *, timeout: float = 10.0) -> bool:
         """See `AsyncClient.health`."""
         return self._run(self._client.health(service, timeout=timeout))
+
+    def health_updates(self, service: str = "") -> Iterator[ServingStatus]:
+        """See `AsyncClient.health_updates`."""
+        return self._updates(self._client.health_updates(service))
 
     def create_job(self, spec: JobSpec = JobSpec(), *, timeout: float = 30.0) -> Job:
         """See `AsyncClient.create_job`."""
@@ -181,16 +200,7 @@ class Client:
 
     def watch_job(self, id: str) -> Iterator[Job]:
         """See `AsyncClient.watch_job`."""
-        updates = self._client.watch_job(id)
-        try:
-            while True:
-                job = self._run(_next(updates))
-                if job is None:
-                    return
-                yield job
-        finally:
-            if not self._loop.is_closed():
-                self._run(_close(updates))
+        return self._updates(self._client.watch_job(id))
 
     def wait_for_job(self, id: str) -> Job:
         """See `AsyncClient.wait_for_job`."""
@@ -207,6 +217,22 @@ class Client:
     def delete_job(self, id: str, *, timeout: float = 30.0) -> None:
         """See `AsyncClient.delete_job`."""
         self._run(self._client.delete_job(id, timeout=timeout))
+
+    def reload(self, *, timeout: float = 60.0) -> ReloadReport:
+        """See `AsyncClient.reload`."""
+        return self._run(self._client.reload(timeout=timeout))
+
+    def drain(self, grace: float | None = None, *, timeout: float = 10.0) -> DrainReport:
+        """See `AsyncClient.drain`."""
+        return self._run(self._client.drain(grace, timeout=timeout))
+
+    def _updates(self, updates: AsyncIterator[Result]) -> Iterator[Result]:
+        try:
+            while (update := self._run(_next(updates))) is not None:
+                yield update
+        finally:
+            if self._is_running:
+                self._run(_close(updates))
 
     def _run(self, call: Coroutine[Any, Any, Result]) -> Result:
         if not self._is_running:
@@ -232,10 +258,10 @@ class Client:
         await asyncio.gather(*others, return_exceptions=True)
 
 
-async def _next(updates: AsyncIterator[Job]) -> Job | None:
+async def _next(updates: AsyncIterator[Result]) -> Result | None:
     return await anext(updates, None)
 
 
-async def _close(updates: AsyncIterator[Job]) -> None:
+async def _close(updates: AsyncIterator[Any]) -> None:
     if isinstance(updates, AsyncGenerator):
         await updates.aclose()

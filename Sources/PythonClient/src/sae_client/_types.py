@@ -45,6 +45,15 @@ class Encoding(enum.IntEnum):
         return (4 * dimensions, 2 * dimensions, dimensions + 4, dimensions // 8)[self]
 
 
+class ServingStatus(enum.IntEnum):
+    """Whether a service answers."""
+
+    UNKNOWN = 0
+    SERVING = 1
+    NOT_SERVING = 2
+    SERVICE_UNKNOWN = 3
+
+
 class SAEError(Exception):
     """A call that was not answered.
 
@@ -132,6 +141,15 @@ class TokenizedText:
     pieces: Sequence[bytes] = ()
     spans: Sequence[tuple[int, int]] = ()
     error: RowError | None = None
+
+
+@dataclass(frozen=True)
+class TextTrace:
+    """How a text became its vector: `json` is what `sae trace --json` prints, UTF-8; `schema` the version of its form."""
+
+    schema: int
+    generation: int
+    json: bytes
 
 
 @dataclass(frozen=True)
