@@ -3,12 +3,17 @@
 import asyncio
 import concurrent.futures
 import contextlib
+import itertools
 import os
 import pathlib
 import shutil
+import socket
 import subprocess
 import tempfile
+import time
+import types
 import unittest
+from unittest import mock
 
 from daemon import Daemon, eventually, reference, script
 from test_client import Scene, end
@@ -73,6 +78,29 @@ class HealthUpdates(unittest.TestCase):
         with Scene(*lines) as scene, Client(scene.endpoint) as client:
             self.assertEqual(list(client.health_updates()), [ServingStatus.SERVING, ServingStatus.NOT_SERVING])
             self.assertEqual((len(scene.requests), len(scene.hellos)), (3, 2))
+
+    def test_a_watch_that_was_silent_for_long_goes_on_after_a_loss(self):
+        job = script.encode("Job", {"id": "job", "state": "RUNNING"})
+        for told, watch in ((lambda s: state(s, "SERVING"), Client.health_updates),
+                            (lambda s: script.frame("MESSAGE", stream=s, message=job), lambda client: client.watch_job("job"))):
+            late = [0.0]
+            clock = types.SimpleNamespace(monotonic=lambda late=late: time.monotonic() + late[0])
+            with self.subTest(watch), mock.patch("sae_client._conversation.time", clock), \
+                    Scene(told, lambda s: None, told) as scene, Client(scene.endpoint) as client:
+                updates = watch(client)
+                first = next(updates)
+                late[0] = 600.0
+                scene.open[0].shutdown(socket.SHUT_RDWR)
+                self.assertEqual((next(updates), len(scene.requests)), (first, 3))
+
+    def test_a_watch_is_given_up_when_no_connection_holds_in_a_minute(self):
+        # Each look at the clock is 5 s after the one before; an attempt has three, so that none seems to hold for 15 s.
+        clock = types.SimpleNamespace(monotonic=itertools.count(time.monotonic(), 5).__next__)
+        with Scene(*[lambda s: None] * 12, lambda s: script.frame("END", stream=s)) as scene, \
+                mock.patch("sae_client._conversation.time", clock), Client(scene.endpoint) as client:
+            with self.assertRaisesRegex(SAEError, "UNAVAILABLE"):
+                next(client.health_updates())
+            self.assertGreater(len(scene.requests), 1)
 
     def test_another_failure_ends_a_watch(self):
         with Scene(lambda s: state(s, "SERVING") + end(s, "PERMISSION_DENIED")) as scene, Client(scene.endpoint) as client:
